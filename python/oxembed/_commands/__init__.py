@@ -1,0 +1,1 @@
+"""The commands of the command line, imported only by the one that runs."""

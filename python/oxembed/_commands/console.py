@@ -1,0 +1,134 @@
+"""Reading lines and writing to terminals."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from oxembed._progress import Bar, open_bar
+from oxembed.embedder import Embedder
+from oxembed.exceptions import InvalidInputError
+
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+def load_model(model: str, arguments: argparse.Namespace) -> Embedder:
+    """The embedder that the command line's model options ask for."""
+    providers = [name.strip() for name in str(arguments.provider).split(",")]
+    return Embedder(
+        model,
+        provider=providers[0] if len(providers) == 1 else providers,
+        threads=arguments.threads,
+        revision=arguments.revision,
+    )
+
+
+class LineReader:
+    """Lines of a UTF-8 file without their ends, and how much of it was read."""
+
+    def __init__(self, stream: BinaryIO, name: str, size: int | None) -> None:
+        self._stream = stream
+        self._name = name
+        self.size = size
+        self.bytes_read = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for number, raw in enumerate(self._stream, 1):
+            self.bytes_read += len(raw)
+            line = raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw
+            try:
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode()
+            except UnicodeDecodeError as error:
+                byte = line[error.start]
+                raise InvalidInputError(
+                    f"{self._name}: line {number} is not UTF-8 (byte 0x{byte:02x} at position {error.start}); "
+                    f"convert the file first, for example: iconv -f LATIN1 -t UTF-8"
+                ) from None
+
+
+@contextmanager
+def open_lines(path: str) -> Generator[LineReader]:
+    """Open a file, or standard input for `-`; errors of opening it come now."""
+    if path == "-":
+        yield LineReader(sys.stdin.buffer, "standard input", None)
+        return
+    with Path(path).open("rb") as stream:
+        regular = Path(path).is_file()
+        yield LineReader(stream, path, Path(path).stat().st_size if regular else None)
+
+
+@contextmanager
+def byte_progress(lines: LineReader, *, show: bool) -> Generator[Bar | None]:
+    """A progress bar over the bytes of a file, on stderr, if asked for and stderr is a terminal."""
+    if not (show and is_terminal(sys.stderr)):
+        yield None
+        return
+    bar = open_bar(lines.size, unit="B", unit_scale=True, leave=False, delay=0.5)
+    try:
+        yield bar
+    finally:
+        if bar is not None:
+            bar.close()
+
+
+def is_terminal(stream: object) -> bool:
+    """Whether a standard stream exists and is a terminal."""
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty is not None and isatty())
+
+
+def shown(text: str) -> str:
+    """A text made safe for a terminal: control characters and lone surrogates become spaces or marks."""
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else "�" for character in text
+    ).strip()
+
+
+def width_of(text: str) -> int:
+    """Columns a printable text takes on a terminal: wide East Asian characters two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    from unicodedata import combining, east_asian_width
+
+    return sum(0 if combining(one) else 2 if east_asian_width(one) in "WF" else 1 for one in text)
+
+
+def wrapped(text: str, columns: int, lines: int) -> list[str]:
+    """At most so many lines of at most so many columns, broken at spaces where there are any; the last may end in …."""
+    result: list[str] = []
+    line = ""
+    for word in text.split():
+        joined = f"{line} {word}" if line else word
+        if width_of(joined) <= columns:
+            line = joined
+            continue
+        if line:
+            result.append(line)
+        line = word
+        while width_of(line) > columns and len(result) < lines:
+            head = cut(line, columns)
+            result.append(head)
+            line = line[len(head) :]
+        if len(result) >= lines:
+            break
+    else:
+        result.append(line)
+        return result if len(result) <= lines else _ended(result[:lines], columns)
+    return _ended(result[:lines], columns)
+
+
+def cut(text: str, columns: int) -> str:
+    """The longest beginning that fits, at least one character."""
+    end = min(len(text), columns)
+    while end > 1 and width_of(text[:end]) > columns:
+        end -= 1
+    return text[:end]
+
+
+def _ended(lines: list[str], columns: int) -> list[str]:
+    last = cut(lines[-1], columns - 1) if width_of(lines[-1]) >= columns else lines[-1]
+    return [*lines[:-1], last.rstrip() + "…"]

@@ -1,0 +1,72 @@
+"""`oxembed embed`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, cast
+
+from oxembed._commands.console import byte_progress, is_terminal, load_model, open_lines
+from oxembed._commands.writers import open_output, open_writer
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from oxembed.embedder import Embedder
+
+_CHUNK = 1_024
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Embed the texts of the command line or of a file, chunk by chunk."""
+    with ExitStack() as stack:
+        lines = None if arguments.input is None else stack.enter_context(open_lines(arguments.input))
+        output = stack.enter_context(open_output(arguments.output))
+        model = load_model(arguments.model, arguments)
+        options = _options(arguments)
+        empty: NDArray[Any] = model.encode([], **options)
+        writer = stack.enter_context(open_writer(output, empty.shape[1], empty.dtype))
+        if lines is None:
+            texts = cast("list[str]", arguments.texts)
+            vectors: NDArray[Any] = model.encode(texts, **options)
+            writer.write(texts, vectors)
+            return 0
+        show = arguments.output is not None or not is_terminal(sys.stdout)
+        bar = stack.enter_context(byte_progress(lines, show=show))
+        shown = 0
+        for chunk, vectors in _embedded(model, lines, options):
+            writer.write(chunk, vectors)
+            if bar is not None:
+                bar.update(lines.bytes_read - shown)
+                shown = lines.bytes_read
+    return 0
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "prompt": arguments.prompt,
+        "prompt_name": arguments.prompt_name,
+        "normalize_embeddings": arguments.normalize,
+        "truncate_dim": arguments.truncate_dim,
+        "precision": arguments.precision,
+        "show_progress_bar": False,
+    }
+
+
+def _embedded(
+    model: Embedder, lines: Iterable[str], options: dict[str, Any]
+) -> Iterator[tuple[list[str], NDArray[np.generic]]]:
+    """Chunks of texts with their vectors; only one chunk is in memory."""
+    taken: list[str] = []
+
+    def remember() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    for vectors in model.encode_iter(remember(), chunk_size=_CHUNK, **options):
+        yield taken[: len(vectors)], vectors
+        taken.clear()

@@ -1,0 +1,73 @@
+"""`oxembed info`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+from typing import Any, cast
+
+from oxembed import hub, runtime
+from oxembed._commands.console import load_model, shown
+from oxembed._core import __version__
+from oxembed.exceptions import ServiceUnavailableError
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the installation, or one model."""
+    if arguments.model is not None:
+        _write(load_model(arguments.model, arguments).model_info().as_dict(), as_json=arguments.json)
+        return 0
+    facts, status = _installation()
+    _write(facts, as_json=arguments.json)
+    return status
+
+
+def _installation() -> tuple[dict[str, Any], int]:
+    status = 0
+    library = version = problem = None
+    try:
+        library = str(runtime.find_library())
+        version = runtime.load_runtime()
+    except ServiceUnavailableError as error:
+        problem, status = str(error), 1
+    embedded = hub.embedded_folder()
+    facts: dict[str, Any] = {
+        "oxembed": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "onnxruntime": version,
+        "onnxruntime_library": library,
+        "embedded_model": hub.EMBEDDED_MODEL if embedded is not None else None,
+        "embedded_model_folder": str(embedded) if embedded is not None else None,
+        "cache_folders": [str(folder) for folder in hub.cache_folders()],
+        "cached_models": hub.cached_models(),
+    }
+    if problem is not None:
+        facts["problem"] = problem
+    return facts, status
+
+
+def _write(facts: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.buffer.write(f"{json.dumps(facts, ensure_ascii=False, indent=2)}\n".encode(errors="replace"))
+        sys.stdout.buffer.flush()
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        first, *rest = _lines(value)
+        sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {first}\n")
+        sys.stdout.writelines(f"{'':<{width}}  {line}\n" for line in rest)
+
+
+def _lines(value: object) -> list[str]:
+    """A value in plain words, one item a line."""
+    if isinstance(value, dict):
+        items = cast("dict[str, object]", value).items()
+        return [f"{key}: {shown(str(item))!r}" for key, item in items] or ["none"]
+    if isinstance(value, list):
+        return [shown(str(item)) for item in cast("list[object]", value)] or ["none"]
+    if isinstance(value, int) and not isinstance(value, bool):
+        return [f"{value:,}"]
+    return ["none" if value is None else shown(str(value))]

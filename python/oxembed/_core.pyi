@@ -1,0 +1,72 @@
+"""Types of the compiled module; stubtest holds this file to the binary."""
+
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+from numpy.typing import NDArray
+
+__version__: str
+
+@final
+class CancellationToken:
+    def __new__(cls) -> CancellationToken: ...
+    def cancel(self) -> None: ...
+    @property
+    def cancelled(self) -> bool: ...
+
+@final
+class Usage:
+    @property
+    def total_tokens(self) -> int: ...
+    @property
+    def truncated_inputs(self) -> int: ...
+    @property
+    def duration_ms(self) -> float: ...
+
+@final
+class Embedder:
+    def __new__(
+        cls,
+        folder: str,
+        *,
+        providers: list[str],
+        threads: int | None,
+        max_seq_length: int | None,
+        truncate_dim: int | None,
+        dtype: str,
+        onnx_file: str | None,
+    ) -> Embedder: ...
+    def encode(
+        self,
+        texts: object,
+        *,
+        prompt: str | None,
+        prompt_name: str | None,
+        role: str | None,
+        normalize_embeddings: bool | None,
+        truncate_dim: int | None,
+        truncation: str,
+        progress: Callable[[int], None] | None,
+        cancellation: CancellationToken | None,
+    ) -> tuple[NDArray[np.float32], Usage]: ...
+    def embed_batch(
+        self, inputs: list[str], *, normalize: bool, max_inputs: int
+    ) -> tuple[NDArray[np.float32], Usage]: ...
+    def tokenize(self, texts: list[str]) -> list[list[int]]: ...
+    def count_tokens(self, texts: list[str]) -> list[int]: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def max_seq_length(self) -> int: ...
+    @property
+    def pad_token_id(self) -> int: ...
+    @property
+    def similarity_fn_name(self) -> str: ...
+    @property
+    def warnings(self) -> list[str]: ...
+    def model_info(self) -> dict[str, object]: ...
+    def health_check(self) -> dict[str, object]: ...
+    def placement(self) -> list[dict[str, object]]: ...
+
+def initialize(library: str | None) -> str: ...

@@ -1,0 +1,161 @@
+"""How the encoding methods of `Embedder` do their work."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from oxembed import _options
+from oxembed._core import CancellationToken
+from oxembed._inspection import Inspection
+from oxembed._lifecycle import NativeCall
+from oxembed._precision import convert
+from oxembed._progress import Progress, open_bar, wants_bar
+from oxembed._texts import as_list, check_strings, chunks
+from oxembed.exceptions import InvalidInputError
+from oxembed.results import BatchEmbeddingRequest, BatchEmbeddingResponse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from oxembed._core import Usage
+    from oxembed._options import Checked
+
+
+class Encoding(Inspection):
+    """Base of `Embedder`."""
+
+    __slots__ = ()
+
+    def _encode(
+        self, texts: object, role: str | None, options: Checked, token: CancellationToken | None = None
+    ) -> NDArray[Any]:
+        """Encode one text into (dim,), or an iterable of n into (n, dim)."""
+        one = isinstance(texts, str)
+        items = [texts] if one else as_list(texts)
+        if wants_bar(options.show_progress_bar, len(items)):
+            with Progress(len(items), asked=bool(options.show_progress_bar)) as progress:
+                vectors, usage = self._run(items, role, options, progress, token)
+        else:
+            vectors, usage = self._run(items, role, options, None, token)
+        if usage.truncated_inputs:
+            self._warn_of_truncation(usage.truncated_inputs, len(items))
+        result = convert(vectors, options.precision)
+        return cast("NDArray[Any]", result[0]) if one else result
+
+    def _run(
+        self,
+        items: Sequence[object],
+        role: str | None,
+        options: Checked,
+        progress: Callable[[int], None] | None,
+        token: CancellationToken | None,
+    ) -> tuple[NDArray[np.float32], Usage]:
+        core = self._engine.core
+        with NativeCall(token) as cancellation:
+            return core.encode(
+                items,
+                prompt=options.prompt,
+                prompt_name=options.prompt_name,
+                role=role,
+                normalize_embeddings=options.normalize_embeddings,
+                truncate_dim=options.truncate_dim,
+                truncation=options.truncation,
+                progress=progress,
+                cancellation=cancellation,
+            )
+
+    def _warn_of_truncation(self, truncated: int, total: int) -> None:
+        import logging
+
+        what = f"{truncated} of {total} texts were" if total != 1 else "the text was"
+        logging.getLogger("oxembed").warning(
+            "%s longer than %d tokens and cut; what was cut off has no part in the vectors. Split long texts, or pass "
+            "truncation='error' to be told which one is too long",
+            what,
+            self.max_seq_length,
+        )
+
+    def _encode_chunks(
+        self, texts: Iterable[object], size: int, options: Checked
+    ) -> Generator[NDArray[Any], None, None]:
+        total = len(texts) if hasattr(texts, "__len__") else None  # type: ignore[arg-type]  # pyright: ignore
+        bar = open_bar(total, required=True) if options.show_progress_bar else None
+        done = truncated = 0
+        try:
+            for chunk in chunks(texts, size):
+                vectors, usage = self._run_chunk(chunk, done, options)
+                done += len(chunk)
+                truncated += usage.truncated_inputs
+                result = convert(vectors, options.precision)
+                if bar is not None:
+                    bar.update(len(chunk))
+                del chunk, vectors
+                yield result
+                del result
+        finally:
+            if bar is not None:
+                bar.close()
+            if truncated:
+                self._warn_of_truncation(truncated, done)
+
+    def _run_chunk(self, chunk: list[object], start: int, options: Checked) -> tuple[NDArray[np.float32], Usage]:
+        """Run one chunk; an index in an error counts from the first text of the stream."""
+        try:
+            return self._run(chunk, None, options, None, None)
+        except (TypeError, InvalidInputError) as error:
+            if start == 0:
+                raise
+            check_strings(chunk, start)  # the same complaint, with the right index
+            if isinstance(error, InvalidInputError):
+                raise InvalidInputError(f"{error} (indices count from text {start} of the stream)") from error
+            raise
+
+    def embed_batch(
+        self, request: BatchEmbeddingRequest, *, max_inputs: int = _options.MAX_INPUTS
+    ) -> BatchEmbeddingResponse:
+        """Answer a request of the strict service contract: every input is a real text, or the whole request is refused.
+
+        Args:
+            request: Model name, texts, and whether to normalize.
+            max_inputs: Most texts of a request.
+
+        Returns:
+            The model's name, an array of shape (n, dim) and dtype float32, and the usage: tokens in all, truncated
+            inputs, duration in milliseconds.
+
+        Raises:
+            InvalidInputError: The request names another model, is empty, has more than `max_inputs` texts, or holds an
+                empty or blank text (names the index).
+            TypeError: Not a request, or a text that is not a string.
+
+        Example:
+            >>> from oxembed import BatchEmbeddingRequest, Embedder
+            >>> response = Embedder().embed_batch(BatchEmbeddingRequest("all-MiniLM-L6-v2", ["hello world"]))
+            >>> response.embeddings.shape, response.usage.total_tokens
+            ((1, 384), 4)
+        """
+        if not isinstance(request, BatchEmbeddingRequest):
+            raise TypeError(f"embed_batch takes a BatchEmbeddingRequest, not {type(request).__name__}")
+        limit = _options.positive_int("max_inputs", max_inputs)
+        engine = self._engine
+        if request.model not in (engine.resolved.name, engine.arguments.model):
+            raise InvalidInputError(
+                f"the request is for model {request.model!r}, and this embedder is {engine.resolved.name!r}; "
+                "send it to the other one, or correct its model"
+            )
+        inputs = check_strings(list(as_list(request.inputs)))
+        with NativeCall():
+            vectors, usage = engine.core.embed_batch(inputs, normalize=bool(request.normalize), max_inputs=limit)
+        return BatchEmbeddingResponse(engine.resolved.name, vectors, usage)
+
+    async def _encode_in_thread(self, texts: object, options: Checked) -> NDArray[Any]:
+        import asyncio
+
+        token = CancellationToken()
+        try:
+            return await asyncio.to_thread(self._encode, texts, None, options, token)
+        finally:
+            token.cancel()  # of no effect after the work is done; stops it when the task is cancelled

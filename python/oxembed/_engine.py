@@ -1,0 +1,104 @@
+"""The compiled embedder behind an `Embedder`, with the arguments that can build it again."""
+
+from __future__ import annotations
+
+import threading
+from typing import NamedTuple, cast
+
+from oxembed import _core, _lifecycle, runtime
+from oxembed.hub import ResolvedModel
+
+
+class Arguments(NamedTuple):
+    """The checked arguments of `Embedder(...)`, in plain types that pickle."""
+
+    model: str
+    provider: str | tuple[str, ...]
+    threads: int | None
+    max_seq_length: int | None
+    truncate_dim: int | None
+    dtype: str
+    onnx_file: str | None
+    revision: str | None
+    cache_dir: str | None
+    local_files_only: bool
+    token: bool | str | None
+
+
+class Facts(NamedTuple):
+    """What never changes about a loaded model, kept so that asking costs nothing and touches no compiled object."""
+
+    dimension: int
+    max_seq_length: int
+    similarity_fn_name: str
+    pad_token_id: int
+    padding_side: str
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+
+
+class Engine:
+    """Holds the compiled embedder, and loads it again in a forked child."""
+
+    __slots__ = ("__weakref__", "_core", "_lock", "arguments", "facts", "resolved")
+
+    def __init__(self, arguments: Arguments, resolved: ResolvedModel) -> None:
+        self.arguments = arguments
+        self.resolved = resolved
+        self._lock = threading.Lock()
+        core = self._load()
+        self._core: _core.Embedder | None = core
+        self.facts = _facts(core)
+        _lifecycle.register(self)
+        if core.warnings:
+            import logging
+
+            for warning in core.warnings:
+                logging.getLogger("oxembed").warning("%s: %s", resolved.name, warning)
+
+    def _load(self) -> _core.Embedder:
+        arguments = self.arguments
+        provider = arguments.provider
+        with _lifecycle.NativeCall():
+            runtime.load_runtime()
+            return _core.Embedder(
+                self.resolved.folder,
+                providers=[provider] if isinstance(provider, str) else list(provider),
+                threads=arguments.threads,
+                max_seq_length=arguments.max_seq_length,
+                truncate_dim=arguments.truncate_dim,
+                dtype=arguments.dtype,
+                onnx_file=arguments.onnx_file,
+            )
+
+    @property
+    def core(self) -> _core.Embedder:
+        """The compiled embedder of this process."""
+        core = self._core
+        return self._reload() if core is None else core
+
+    def _reload(self) -> _core.Embedder:
+        with self._lock:
+            if self._core is None:
+                self._core = self._load()
+            return self._core
+
+    def abandon(self) -> object:
+        """Give up the inherited compiled object, in a forked child, and return it; no other thread exists there."""
+        core, self._core = self._core, None
+        self._lock = threading.Lock()
+        return core
+
+
+def _facts(core: _core.Embedder) -> Facts:
+    info = core.model_info()
+    prompts, default = info["prompts"], info["default_prompt_name"]
+    return Facts(
+        dimension=core.dimension,
+        max_seq_length=core.max_seq_length,
+        similarity_fn_name=core.similarity_fn_name,
+        pad_token_id=core.pad_token_id,
+        padding_side=str(info["padding_side"]),
+        prompts=dict(cast("dict[str, str]", prompts)),
+        default_prompt_name=default if isinstance(default, str) else None,
+    )

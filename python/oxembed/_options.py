@@ -1,0 +1,177 @@
+"""The keywords of `encode` and its siblings: their types, and the checks that turn them into what the core takes."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, SupportsIndex, TypedDict, cast, get_args
+
+from oxembed.exceptions import InvalidInputError
+
+Precision = Literal["float32", "float16", "binary", "ubinary"]
+Truncation = Literal["truncate", "error"]
+DEFAULT_CHUNK_SIZE = 4_096
+MAX_INPUTS = 2_048
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+
+
+class EncodeOptions(TypedDict, total=False):
+    """Keywords that every encoding method takes, besides `precision`; see `Embedder.encode`."""
+
+    prompt_name: str | None
+    prompt: str | None
+    normalize_embeddings: bool | None
+    truncate_dim: int | None
+    truncation: Truncation
+    show_progress_bar: bool | None
+    batch_size: int | None
+    convert_to_numpy: bool
+    convert_to_tensor: bool
+    device: object
+    output_value: Literal["sentence_embedding"]
+
+
+class Checked(NamedTuple):
+    """The same, checked, without what is only there for sentence-transformers."""
+
+    prompt_name: str | None = None
+    prompt: str | None = None
+    normalize_embeddings: bool | None = None
+    truncate_dim: int | None = None
+    precision: str = "float32"
+    truncation: str = "truncate"
+    show_progress_bar: bool | None = None
+
+
+DEFAULTS = Checked()
+
+
+def check_options(method: str, options: dict[str, object]) -> Checked:
+    """Check the keywords of one call.
+
+    Raises:
+        TypeError: An unknown keyword, or a value of the wrong type.
+        InvalidInputError: A value that cannot be honoured; the message says what would be.
+    """
+    if not options:
+        return DEFAULTS
+    checked: dict[str, object] = {}
+    for name, value in options.items():
+        check = _CHECKS.get(name)
+        if check is None:
+            raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
+        result = check(name, value)
+        if name in Checked._fields:
+            checked[name] = result
+    return Checked(**checked)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def optional_str(name: str, value: object) -> str | None:
+    """A string or `None`."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{name} must be a str or None, not {type(value).__name__}")
+    return value
+
+
+def optional_bool(name: str, value: object) -> bool | None:
+    """A bool (numpy's too) or `None`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value).__module__ == "numpy" and type(value).__name__ in ("bool", "bool_"):
+        return bool(value)
+    raise TypeError(f"{name} must be True, False or None, not {type(value).__name__}")
+
+
+def positive_int(name: str, value: object) -> int:
+    """An integer (numpy's too) of at least 1; `True` is not one."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be a positive integer, not {type(value).__name__}")
+    number = operator.index(cast(SupportsIndex, value))
+    if number < 1:
+        raise InvalidInputError(f"{name} must be at least 1, got {number}")
+    return number
+
+
+def optional_positive_int(name: str, value: object) -> int | None:
+    """A positive integer or `None`."""
+    return None if value is None else positive_int(name, value)
+
+
+def check_device(name: str, value: object) -> None:
+    """`None` or the CPU; sentence-transformers' word for what is `provider=` here."""
+    if value is not None and str(value) != "cpu":
+        raise InvalidInputError(
+            f"{name}={value!r} cannot be honoured: the hardware is chosen once, by provider= of Embedder(...). "
+            f"Leave {name} out, or pass 'cpu'"
+        )
+
+
+def check_provider(value: object) -> str | tuple[str, ...]:
+    """A provider's name, or an order of preference."""
+    if isinstance(value, str):
+        names: Sequence[object] = (value,)
+    elif isinstance(value, list | tuple):
+        names = cast("Sequence[object]", value)
+    else:
+        raise TypeError(f"provider must be a str or a list of str, not {type(value).__name__}")
+    if not names:
+        raise InvalidInputError("provider is an empty list; pass 'auto', 'cpu', or names in order of preference")
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"provider must name providers by str, found {type(name).__name__}")
+    return value if isinstance(value, str) else tuple(cast("Sequence[str]", names))
+
+
+def check_precision(name: str, value: object) -> object:
+    """One of the precisions; the calibrated ones are refused with the reason."""
+    if value in ("int8", "uint8"):
+        raise InvalidInputError(
+            f"{name}={value!r} is not available: it needs calibrated ranges for each dimension, which this version "
+            "does not have. Ranges taken from the texts of one call are never used, because the same text would then "
+            f"get another vector in another call. Use one of: {', '.join(PRECISIONS)}"
+        )
+    if value not in PRECISIONS:
+        raise InvalidInputError(f"{name}={value!r} is not known; use one of: {', '.join(PRECISIONS)}")
+    return value
+
+
+def _truncation(name: str, value: object) -> object:
+    if value not in ("truncate", "error"):
+        raise InvalidInputError(f"{name}={value!r} is not known; use 'truncate' or 'error'")
+    return value
+
+
+def _must_be_numpy(name: str, value: object) -> None:
+    if not value:
+        raise InvalidInputError(
+            f"{name}={value!r} cannot be honoured: the result is always a numpy array. Use list(...) for a list of rows"
+        )
+
+
+def _no_tensor(name: str, value: object) -> None:
+    if value:
+        raise InvalidInputError(
+            f"{name}={value!r} cannot be honoured: the result is always a numpy array. "
+            "torch.from_numpy(...) makes a tensor of it without copying"
+        )
+
+
+def _sentence_embedding(name: str, value: object) -> None:
+    if value != "sentence_embedding":
+        raise InvalidInputError(f"{name}={value!r} cannot be honoured; only 'sentence_embedding' is available")
+
+
+_CHECKS: dict[str, Callable[[str, object], object]] = {
+    "prompt_name": optional_str,
+    "prompt": optional_str,
+    "normalize_embeddings": optional_bool,
+    "truncate_dim": optional_positive_int,
+    "precision": check_precision,
+    "truncation": _truncation,
+    "show_progress_bar": optional_bool,
+    "batch_size": optional_positive_int,
+    "convert_to_numpy": _must_be_numpy,
+    "convert_to_tensor": _no_tensor,
+    "device": check_device,
+    "output_value": _sentence_embedding,
+}

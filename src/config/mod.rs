@@ -1,0 +1,26 @@
+//! What a model folder says: its modules, its prompts, its tokenizer's settings and its transformer's `config.json`.
+//!
+//! Everything is read once, by [`ModelFolder::read`], with sentence-transformers' rules (checked against 6.2). What is
+//! not understood is an error that names the file, the key and what is understood; what sentence-transformers itself
+//! would assume is said in [`ModelFolder::assumptions`].
+
+mod document;
+mod folder;
+mod layers;
+mod modules;
+mod paths;
+mod prompts;
+mod tokenizer;
+mod transformer;
+
+#[cfg(test)]
+mod tests;
+
+pub use document::{Document, MAX_CONFIG_BYTES};
+pub use folder::ModelFolder;
+pub use layers::{Dense, Pooling};
+pub use modules::Module;
+pub use prompts::{Prompts, Similarity};
+pub use tokenizer::{LengthLimit, MAX_TOKENIZER_BYTES, Side, TokenizerConfig};
+
+pub use crate::postprocess::{Activation, PoolingMode};

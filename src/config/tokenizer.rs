@@ -1,0 +1,206 @@
+//! What the folder says about tokenization, beside `tokenizer.json` itself.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::document::{Document, is_absent, refuse_large_file};
+use super::transformer::TransformerSettings;
+use crate::error::{EmbeddingError, Result};
+
+/// Largest `tokenizer.json` that is read. The largest known one (Gemma 3) has 33 megabytes.
+pub const MAX_TOKENIZER_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Longest text that is believed; transformers writes 10^30 for "no limit".
+pub(super) const MAX_LENGTH: usize = 1 << 30;
+
+const CONFIG: &str = "tokenizer_config.json";
+
+/// A side of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Side {
+    /// The end.
+    #[default]
+    Right,
+    /// The beginning.
+    Left,
+}
+
+const SIDES: [(&str, Side); 2] = [("right", Side::Right), ("left", Side::Left)];
+
+/// The most tokens a text may have, special tokens included, and where that was said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LengthLimit {
+    /// The limit.
+    pub tokens: usize,
+    /// The file that says so.
+    pub file: PathBuf,
+    /// The key in it.
+    pub key: String,
+}
+
+impl LengthLimit {
+    pub(super) fn new(tokens: usize, document: &Document, key: &str) -> Self {
+        Self { tokens, file: document.path().to_owned(), key: key.to_owned() }
+    }
+}
+
+/// The settings of the tokenizer.
+///
+/// transformers lets `tokenizer.json` decide about everything that is not here. Truncation and padding stored in that
+/// file are ignored, but for the direction of its truncation: see [`truncation_side`](Self::truncation_side).
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenizerConfig {
+    /// `tokenizer.json`: a regular file of at most [`MAX_TOKENIZER_BYTES`] when the folder was read.
+    pub file: PathBuf,
+    /// The limit of `sentence_bert_config.json`, if there is one: it wins.
+    pub max_seq_length: Option<LengthLimit>,
+    /// The limit of `tokenizer_config.json`, if there is one.
+    pub model_max_length: Option<LengthLimit>,
+    /// Where padding goes. Only a graph that looks at positions or the padding itself can tell the difference.
+    pub padding_side: Side,
+    /// Which end of a long text is cut off, where `tokenizer_config.json` says it. Else the `direction` of the
+    /// truncation stored in `tokenizer.json` counts, else the end is cut off.
+    pub truncation_side: Option<Side>,
+    /// sentence-transformers' own `do_lower_case`: a `Lowercase` normalizer goes before those of `tokenizer.json`,
+    /// unless `Lowercase` is already among them.
+    pub do_lower_case: bool,
+    /// The token that fills up a batch.
+    pub pad_token: Option<String>,
+    /// Every token the settings name as special, in no order.
+    ///
+    /// sentence-transformers counts a prompt's tokens with it: one special token at their end is not the prompt's.
+    pub special_tokens: Vec<String>,
+    /// `tokenizer_config.json` as it stands.
+    pub document: Option<Document>,
+}
+
+impl TokenizerConfig {
+    /// The limit in force: that of sentence-transformers, else that of the tokenizer.
+    ///
+    /// The transformer's position table may bound it further; only the graph's author knows that.
+    pub fn limit(&self) -> Option<&LengthLimit> {
+        self.max_seq_length.as_ref().or(self.model_max_length.as_ref())
+    }
+
+    /// Reads the settings in the transformer's folder.
+    pub(super) fn read(folder: &Path, settings: TransformerSettings) -> Result<Self> {
+        let file = folder.join("tokenizer.json");
+        require_tokenizer(folder, &file)?;
+        let document = Document::read_optional(&folder.join(CONFIG))?;
+        let special = SpecialTokens::read(folder, document.as_ref())?;
+        let (mut model_max_length, mut padding_side, mut truncation_side) = (None, None, None);
+        if let Some(document) = &document {
+            model_max_length = model_max_length_of(document)?;
+            padding_side = document.optional_choice("padding_side", &SIDES)?;
+            truncation_side = document.optional_choice("truncation_side", &SIDES)?;
+        }
+        Ok(Self {
+            file,
+            max_seq_length: settings.max_seq_length,
+            model_max_length,
+            padding_side: padding_side.unwrap_or_default(),
+            truncation_side,
+            do_lower_case: settings.do_lower_case,
+            pad_token: special.pad_token,
+            special_tokens: special.all,
+            document,
+        })
+    }
+}
+
+fn require_tokenizer(folder: &Path, file: &Path) -> Result<()> {
+    if is_absent(file) {
+        let others = ["vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
+        let found = others.iter().find(|name| folder.join(name).exists());
+        let problem = match found {
+            Some(found) => format!(
+                "the file is missing; {found} alone is not enough. Make it once in Python: \
+                 AutoTokenizer.from_pretrained(\"<folder>\").save_pretrained(\"<folder>\")"
+            ),
+            None => "the file is missing; a model folder needs it".to_owned(),
+        };
+        return Err(EmbeddingError::invalid_model(file, problem));
+    }
+    refuse_large_file(file, MAX_TOKENIZER_BYTES)
+}
+
+/// A number beyond anything real means "no limit": transformers writes 10^30, which JSON readers take for a float.
+fn model_max_length_of(document: &Document) -> Result<Option<LengthLimit>> {
+    let key = if document.get("model_max_length").is_some() { "model_max_length" } else { "max_len" };
+    let is_unlimited = document
+        .get(key)
+        .and_then(Value::as_f64)
+        .is_some_and(|number| number > (MAX_LENGTH as f64) && number.is_finite());
+    if is_unlimited {
+        return Ok(None);
+    }
+    let tokens = document.optional_usize_in(key, 1..=MAX_LENGTH)?;
+    Ok(tokens.map(|tokens| LengthLimit::new(tokens, document, key)))
+}
+
+#[derive(Debug, Default)]
+struct SpecialTokens {
+    pad_token: Option<String>,
+    all: Vec<String>,
+}
+
+impl SpecialTokens {
+    const NAMES: [&str; 7] =
+        ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+    const LISTS: [&str; 2] = ["extra_special_tokens", "additional_special_tokens"];
+
+    /// transformers takes `special_tokens_map.json` first, but not at all where `tokenizer_config.json` has
+    /// `added_tokens_decoder`.
+    fn read(folder: &Path, config: Option<&Document>) -> Result<Self> {
+        let map = if config.is_some_and(|config| config.get("added_tokens_decoder").is_some()) {
+            None
+        } else {
+            Document::read_optional(&folder.join("special_tokens_map.json"))?
+        };
+        let documents: Vec<&Document> = map.iter().chain(config).collect();
+        let mut tokens = Self::default();
+        for name in Self::NAMES {
+            let Some(document) = documents.iter().find(|document| document.get(name).is_some()) else { continue };
+            let Some(token) = content(document, name, document.get(name))? else { continue };
+            if name == "pad_token" {
+                tokens.pad_token = Some(token.to_owned());
+            }
+            tokens.add(token);
+        }
+        for (name, document) in
+            Self::LISTS.iter().flat_map(|name| documents.iter().map(move |document| (name, document)))
+        {
+            let items: Vec<&Value> = match document.get(name) {
+                None | Some(Value::Null) => continue,
+                Some(Value::Array(items)) => items.iter().collect(),
+                Some(Value::Object(named)) => named.values().collect(),
+                Some(_) => return Err(document.invalid(name, "a list of tokens is understood")),
+            };
+            for item in items {
+                if let Some(token) = content(document, name, Some(item))? {
+                    tokens.add(token);
+                }
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn add(&mut self, token: &str) {
+        if !self.all.iter().any(|known| known == token) {
+            self.all.push(token.to_owned());
+        }
+    }
+}
+
+/// A token is a string or an object as `{"content": "[PAD]", "lstrip": false, …}`.
+fn content<'d>(document: &Document, key: &str, value: Option<&'d Value>) -> Result<Option<&'d str>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(token)) => Ok(Some(token)),
+        Some(value) => match value.get("content").and_then(Value::as_str) {
+            Some(token) => Ok(Some(token)),
+            None => Err(document.invalid(key, "a token is understood: a string, or an object with \"content\"")),
+        },
+    }
+}

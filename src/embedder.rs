@@ -1,0 +1,334 @@
+//! Texts in, vectors out: plan, run and place the rows of a call.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::time::Instant;
+
+use ndarray::Array2;
+
+use crate::builder::EmbedderBuilder;
+use crate::error::{EmbeddingError, Result};
+use crate::forward::{BatchRows, BatchWork, Forward, RowOptions, TOKEN_BUDGET};
+use crate::info::HealthStatus;
+use crate::model::Model;
+use crate::options::{EncodeOptions, Usage};
+use crate::runtime::placement::{Placement, nodes_by_provider};
+use crate::runtime::pool::{Engine, Pool, StopSignal};
+use crate::runtime::session::LoadedSession;
+use crate::schedule::{Limits, Plan, plan};
+use crate::tokenization::{TokenizedTexts, Truncation};
+
+/// Rows in input order, and what they took.
+#[derive(Debug, Clone)]
+pub struct Embeddings {
+    /// One row a text, `(n, dimension)`, row-major.
+    pub vectors: Array2<f32>,
+    /// Tokens, truncations, time.
+    pub usage: Usage,
+}
+
+/// A loaded model. Cheap to clone, safe to share between threads; every clone uses the same sessions.
+///
+/// ```
+/// use oxembed::{Embedder, EncodeOptions};
+///
+/// # fn main() -> oxembed::Result<()> {
+/// let embedder = Embedder::load("models/all-MiniLM-L6-v2")?;
+/// let embeddings = embedder.encode(&["one", "two"], &EncodeOptions::default())?;
+/// assert_eq!(embeddings.vectors.dim(), (2, 384));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Embedder {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    model: Model,
+    forward: Arc<Forward>,
+    pool: Pool<Forward>,
+    /// The session with all threads, for a call of one batch that has the machine to itself.
+    direct: Mutex<LoadedSession>,
+    direct_placement: Placement,
+}
+
+/// Asked now and then, on the calling thread, with the number of texts done; `Break` cancels the call.
+pub type Watch<'a> = dyn FnMut(usize) -> ControlFlow<()> + 'a;
+
+impl std::fmt::Debug for Embedder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Embedder").field("model", &self.model().info().name).finish_non_exhaustive()
+    }
+}
+
+impl Embedder {
+    /// Loads the model folder `path` with default settings.
+    ///
+    /// # Errors
+    /// `ModelNotFound` where there is no such folder, `InvalidModel` where it is broken or not understood,
+    /// `ServiceUnavailable` where ONNX Runtime is missing.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        Self::builder(path).load()
+    }
+
+    /// Settings for loading the model folder `path`.
+    ///
+    /// ```
+    /// # fn main() -> oxembed::Result<()> {
+    /// let embedder = oxembed::Embedder::builder("models/all-MiniLM-L6-v2").threads(1).max_seq_length(64).load()?;
+    /// assert_eq!(embedder.model().info().max_seq_length, 64);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn builder(path: impl AsRef<Path>) -> EmbedderBuilder {
+        EmbedderBuilder::new(path.as_ref())
+    }
+
+    /// From the parts that [`EmbedderBuilder::load`] made.
+    pub(crate) fn new(model: Model, forward: Arc<Forward>, direct: LoadedSession) -> Result<Self> {
+        let workers = model.info().threads;
+        let direct_placement = Placement {
+            session: "one batch, all threads".to_owned(),
+            threads: direct.threads,
+            providers: nodes_by_provider(direct.session())?,
+        };
+        let pool = Pool::new(Arc::clone(&forward), workers);
+        let inner = Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), direct_placement });
+        remember(&inner);
+        Ok(Self { inner })
+    }
+
+    /// What was loaded: settings, prompts, tokenizer.
+    pub fn model(&self) -> &Model {
+        &self.inner.model
+    }
+
+    /// Where ONNX Runtime placed the nodes of the graph.
+    pub fn placement(&self) -> Vec<Placement> {
+        vec![self.inner.direct_placement.clone()]
+    }
+
+    /// Embeds `texts`: one row each, in order. Equal texts are computed once.
+    ///
+    /// # Errors
+    /// `InvalidInput` for an option or text that cannot be honoured, `InferenceFailed` where the model fails; then
+    /// there are no rows at all.
+    pub fn encode<S: AsRef<str>>(&self, texts: &[S], options: &EncodeOptions) -> Result<Embeddings> {
+        let texts: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        self.encode_watched(&texts, options, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// [`Embedder::encode`] for a caller who shows progress or may change their mind: `watch` is called on this
+    /// thread at least every 50 milliseconds while work goes on elsewhere.
+    ///
+    /// # Errors
+    /// As [`Embedder::encode`], and `Cancelled` where `watch` breaks.
+    pub fn encode_watched(&self, texts: &[&str], options: &EncodeOptions, watch: &mut Watch<'_>) -> Result<Embeddings> {
+        let start = Instant::now();
+        let model = &self.inner.model;
+        let prompt = model.prompt(options)?;
+        let row_options = model.row_options(options, prompt)?;
+        let (unique, places) = unique(texts);
+        let tokens = model.tokenization().encode_all(prompt, &unique, model.info().threads, &mut || watch(0))?;
+        let usage = count(&tokens, &places, texts.len());
+        if options.truncation == Truncation::Error {
+            refuse_truncated(&tokens, &places, model.info().max_seq_length)?;
+        }
+        let values = self.rows(tokens, row_options, &places, texts.len(), watch)?;
+        let vectors = Array2::from_shape_vec((texts.len(), row_options.dimension), values)
+            .map_err(|error| EmbeddingError::internal(format!("rows do not fill their buffer: {error}")))?;
+        Ok(Embeddings { vectors, usage: Usage { duration: start.elapsed(), ..usage } })
+    }
+
+    /// Embeds a word and says whether that worked.
+    pub fn health(&self) -> HealthStatus {
+        let start = Instant::now();
+        let outcome = self.encode(&["health"], &EncodeOptions::default());
+        let (healthy, message) = match outcome {
+            Ok(embeddings) => (true, format!("embedded a word into {} numbers", embeddings.vectors.ncols())),
+            Err(error) => (false, error.to_string()),
+        };
+        HealthStatus { healthy, message, latency: start.elapsed() }
+    }
+
+    /// Runs the tokens and places every row where its texts stand in the call.
+    fn rows(
+        &self,
+        tokens: TokenizedTexts,
+        options: RowOptions,
+        places: &Places,
+        texts: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; texts * options.dimension];
+        let mut done = 0;
+        let mut place = |output: BatchRows| {
+            for (row, numbers) in output.rows.iter().zip(output.values.chunks_exact(options.dimension.max(1))) {
+                for text in places.of(*row) {
+                    if let Some(slot) = values.get_mut(text * options.dimension..(text + 1) * options.dimension) {
+                        slot.copy_from_slice(numbers);
+                    }
+                    done += 1;
+                }
+            }
+            done
+        };
+        let plan = self.plan(&tokens);
+        let texts = Arc::new(tokens);
+        let works: Vec<BatchWork> =
+            plan.batches().map(|rows| BatchWork { texts: Arc::clone(&texts), rows: rows.to_vec(), options }).collect();
+        if let [work] = works.as_slice()
+            && let Some(output) = self.run_direct(work, watch)?
+        {
+            place(output);
+        } else {
+            let mut total = 0;
+            let total_cell = std::cell::Cell::new(0);
+            self.inner.pool.run(works, &mut |_, output| total_cell.set(place(output)), &mut || {
+                total = total_cell.get();
+                watch(total)
+            })?;
+        }
+        Ok(values)
+    }
+
+    fn plan(&self, tokens: &TokenizedTexts) -> Plan {
+        let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
+        plan(&lengths, Limits { token_budget: TOKEN_BUDGET, workers: self.inner.model.info().threads })
+    }
+
+    /// One batch in the session with all threads, if nobody else is using the machine.
+    fn run_direct(&self, work: &BatchWork, watch: &mut Watch<'_>) -> Result<Option<BatchRows>> {
+        if !self.inner.pool.is_idle() {
+            return Ok(None);
+        }
+        let mut session = match self.inner.direct.try_lock() {
+            Ok(session) => session,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(None),
+        };
+        let stop = StopSignal::default();
+        let forward = &self.inner.forward;
+        let mut outputs = if self.is_long(work) {
+            let session = &mut *session;
+            watched(&stop, watch, || forward.run(session, &[work], &stop))?
+        } else {
+            forward.run(&mut session, &[work], &stop)?
+        };
+        Ok(outputs.pop())
+    }
+
+    /// True where a batch may keep its thread busy for so long that the caller should be able to cancel it.
+    fn is_long(&self, work: &BatchWork) -> bool {
+        /// Multiply-adds that a slow core does in a few hundred milliseconds.
+        const LONG: usize = 10_000_000_000;
+        let tokens: usize = work.rows.iter().map(|row| work.texts.row(*row).ids.len()).sum();
+        tokens.saturating_mul(self.inner.model.info().parameters) > LONG
+    }
+}
+
+/// Runs `work` on another thread, asks `watch` meanwhile and stops the run where it breaks.
+fn watched<T: Send>(stop: &StopSignal, watch: &mut Watch<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        scope.spawn(move || sender.send(work()));
+        loop {
+            match receiver.recv_timeout(std::time::Duration::from_millis(50)) {
+                Ok(outcome) => return outcome,
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                    return Err(EmbeddingError::internal("the thread of a run went away"));
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    if watch(0).is_break() {
+                        stop.stop();
+                        return Err(EmbeddingError::Cancelled);
+                    }
+                }
+            }
+        }
+    })
+}
+
+/// Where each unique text stands in the call.
+enum Places {
+    /// Every text is unique.
+    Same,
+    /// Positions by unique text.
+    Listed(Vec<Vec<usize>>),
+}
+
+impl Places {
+    fn of(&self, unique: usize) -> impl Iterator<Item = usize> {
+        let (one, many): (Option<usize>, &[usize]) = match self {
+            Self::Same => (Some(unique), &[]),
+            Self::Listed(places) => (None, places.get(unique).map_or(&[], Vec::as_slice)),
+        };
+        one.into_iter().chain(many.iter().copied())
+    }
+}
+
+fn unique<'a>(texts: &[&'a str]) -> (Vec<&'a str>, Places) {
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
+    let mut unique = Vec::with_capacity(texts.len());
+    let mut places: Vec<Vec<usize>> = Vec::with_capacity(texts.len());
+    for (position, text) in texts.iter().enumerate() {
+        let index = *seen.entry(text).or_insert_with(|| {
+            unique.push(*text);
+            places.push(Vec::with_capacity(1));
+            unique.len() - 1
+        });
+        if let Some(places) = places.get_mut(index) {
+            places.push(position);
+        }
+    }
+    if unique.len() == texts.len() { (unique, Places::Same) } else { (unique, Places::Listed(places)) }
+}
+
+fn count(tokens: &TokenizedTexts, places: &Places, inputs: usize) -> Usage {
+    let mut usage = Usage { inputs, ..Usage::default() };
+    for (index, text) in tokens.iter().enumerate() {
+        let times = places.of(index).count();
+        usage.total_tokens += times * text.ids.len();
+        usage.truncated_inputs += times * usize::from(text.is_truncated());
+    }
+    usage
+}
+
+fn refuse_truncated(tokens: &TokenizedTexts, places: &Places, limit: usize) -> Result<()> {
+    let over_long = tokens.iter().enumerate().filter(|(_, text)| text.is_truncated());
+    let first = over_long.filter_map(|(index, text)| Some((places.of(index).min()?, text.whole_length))).min();
+    match first {
+        None => Ok(()),
+        Some((index, length)) => Err(EmbeddingError::invalid_text(
+            index,
+            format!(
+                "text {index} has {length} tokens and the limit is {limit}; shorten or split it, or allow truncation"
+            ),
+        )),
+    }
+}
+
+/// Every embedder that may still be alive.
+static EMBEDDERS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
+
+/// Stops the work of all embedders and waits, for a few seconds at most, until none computes any more. They cannot be
+/// used afterwards: this is for a process that is about to end, as ONNX Runtime must not run while it is torn down.
+#[cfg_attr(not(feature = "python"), allow(dead_code))]
+pub(crate) fn shut_down_all() {
+    let embedders = std::mem::take(&mut *EMBEDDERS.lock().unwrap_or_else(PoisonError::into_inner));
+    for inner in embedders.iter().filter_map(Weak::upgrade) {
+        inner.pool.close();
+        // Held for good: a call that comes now waits for the end of the process.
+        std::mem::forget(inner.direct.lock());
+    }
+}
+
+/// Remembers an embedder for [`shut_down_all`], and forgets those that are gone.
+fn remember(inner: &Arc<Inner>) {
+    let mut embedders = EMBEDDERS.lock().unwrap_or_else(PoisonError::into_inner);
+    embedders.retain(|embedder| embedder.strong_count() > 0);
+    embedders.push(Arc::downgrade(inner));
+}

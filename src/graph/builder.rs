@@ -1,0 +1,250 @@
+//! Puts nodes, constants and weights together into one ONNX model.
+
+use prost::Message;
+
+use super::proto::{
+    AttributeProto, AttributeType, DATA_LOCATION_EXTERNAL, DataType, DimensionProto, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
+    ValueInfoProto,
+};
+use crate::weights::{StoredTensor, StoredType};
+
+/// ONNX Runtime's own operators (fused attention, activations).
+pub const MICROSOFT: &str = "com.microsoft";
+/// Operator set of the standard domain; ONNX Runtime 1.24, the oldest we accept, knows 24.
+const OPSET: i64 = 20;
+const IR_VERSION: i64 = 9;
+
+/// A tensor inside the graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value(String);
+
+impl Value {
+    /// Stands for an optional input that is left out.
+    pub fn none() -> Self {
+        Self(String::new())
+    }
+}
+
+/// Where the numbers of an initializer come from when the session is made.
+#[derive(Debug, Clone)]
+pub enum InitializerData {
+    /// As they are stored.
+    Stored(StoredTensor),
+    /// Converted to `f32`, the type of the arithmetic.
+    AsFloat32(StoredTensor),
+    /// Computed by the author.
+    Computed {
+        /// Shape of the tensor.
+        shape: Vec<usize>,
+        /// Its numbers, row-major.
+        values: Vec<f32>,
+    },
+}
+
+/// An initializer that is handed to the session instead of being copied into the model's bytes.
+#[derive(Debug, Clone)]
+pub struct Initializer {
+    /// Name in the graph.
+    pub name: String,
+    /// Its numbers.
+    pub data: InitializerData,
+}
+
+/// A finished graph: the model's bytes, small, and the weights beside it.
+#[derive(Debug, Clone)]
+pub struct WrittenGraph {
+    /// A serialized ONNX `ModelProto`.
+    pub model: Vec<u8>,
+    /// The weights it refers to by name.
+    pub initializers: Vec<Initializer>,
+    /// Number of nodes.
+    pub nodes: usize,
+}
+
+/// An attribute of a node.
+#[derive(Debug, Clone)]
+pub enum Attribute {
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Float(f32),
+    /// A word.
+    String(&'static str),
+}
+
+/// Collects a graph node by node.
+#[derive(Debug, Default)]
+pub struct GraphBuilder {
+    graph: GraphProto,
+    initializers: Vec<Initializer>,
+    weights_file: String,
+}
+
+impl GraphBuilder {
+    /// An empty graph over the weights in a file of the name `weights_file`.
+    pub fn new(name: &str, weights_file: &str) -> Self {
+        let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
+        Self { graph, initializers: Vec::new(), weights_file: weights_file.to_owned() }
+    }
+
+    /// Declares a graph input; a dimension that starts with a digit is fixed, any other is symbolic.
+    pub fn input(&mut self, name: &str, data_type: DataType, dimensions: &[&str]) -> Value {
+        self.graph.input.push(value_info(name, data_type, dimensions));
+        Value(name.to_owned())
+    }
+
+    /// Declares `value` as the graph output `name`.
+    pub fn output(&mut self, name: &str, value: &Value, data_type: DataType, dimensions: &[&str]) {
+        let node = NodeProto {
+            input: vec![value.0.clone()],
+            output: vec![name.to_owned()],
+            name: format!("{name}_output"),
+            op_type: "Identity".to_owned(),
+            ..NodeProto::default()
+        };
+        self.graph.node.push(node);
+        self.graph.output.push(value_info(name, data_type, dimensions));
+    }
+
+    /// Adds a node with one output.
+    pub fn node(&mut self, op_type: &str, inputs: &[&Value], attributes: &[(&str, Attribute)]) -> Value {
+        self.node_in("", op_type, inputs, attributes)
+    }
+
+    /// Adds a node of another operator domain.
+    pub fn node_in(
+        &mut self,
+        domain: &str,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> Value {
+        let name = format!("{op_type}_{}", self.graph.node.len());
+        let output = format!("{name}_out");
+        self.graph.node.push(NodeProto {
+            input: inputs.iter().map(|value| value.0.clone()).collect(),
+            output: vec![output.clone()],
+            name,
+            op_type: op_type.to_owned(),
+            attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
+            domain: domain.to_owned(),
+        });
+        Value(output)
+    }
+
+    /// A small constant inside the model's bytes: shapes, axes, indices.
+    pub fn integers(&mut self, values: &[i64]) -> Value {
+        self.constant(
+            DataType::Int64,
+            vec![values.len()],
+            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        )
+    }
+
+    /// A scalar whole number inside the model's bytes.
+    pub fn integer(&mut self, value: i64) -> Value {
+        self.constant(DataType::Int64, Vec::new(), value.to_le_bytes().to_vec())
+    }
+
+    fn constant(&mut self, data_type: DataType, shape: Vec<usize>, raw_data: Vec<u8>) -> Value {
+        let name = format!("constant_{}", self.graph.initializer.len());
+        self.graph.initializer.push(TensorProto {
+            dims: dimensions(&shape),
+            data_type: data_type as i32,
+            name: name.clone(),
+            raw_data,
+            ..TensorProto::default()
+        });
+        Value(name)
+    }
+
+    /// A weight that takes part in arithmetic: `f32` in the graph, however it is stored.
+    pub fn weight(&mut self, tensor: &StoredTensor) -> Value {
+        self.initializer(&tensor.name, &tensor.shape, DataType::Float, InitializerData::AsFloat32(tensor.clone()))
+    }
+
+    /// A table that is only looked up, a few rows a run: kept as stored, so that half precision stays half the memory.
+    pub fn table(&mut self, tensor: &StoredTensor) -> Value {
+        let data_type = match tensor.dtype {
+            StoredType::Float32 => DataType::Float,
+            StoredType::Float16 => DataType::Float16,
+            StoredType::BFloat16 => DataType::BFloat16,
+        };
+        self.initializer(&tensor.name, &tensor.shape, data_type, InitializerData::Stored(tensor.clone()))
+    }
+
+    /// A weight computed by the author.
+    pub fn computed(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Value {
+        self.initializer(name, shape, DataType::Float, InitializerData::Computed { shape: shape.to_vec(), values })
+    }
+
+    fn initializer(&mut self, name: &str, shape: &[usize], data_type: DataType, data: InitializerData) -> Value {
+        // Declared as external data, so that ONNX Runtime expects the numbers from outside the model's bytes; they
+        // are handed to every session by name, one copy for all of them. It never reads the location, but refuses one
+        // that does not exist.
+        self.graph.initializer.push(TensorProto {
+            dims: dimensions(shape),
+            data_type: data_type as i32,
+            name: name.to_owned(),
+            external_data: vec![StringStringEntryProto {
+                key: "location".to_owned(),
+                value: self.weights_file.clone(),
+            }],
+            data_location: DATA_LOCATION_EXTERNAL,
+            ..TensorProto::default()
+        });
+        self.initializers.push(Initializer { name: name.to_owned(), data });
+        Value(name.to_owned())
+    }
+
+    /// The finished model.
+    pub fn finish(self) -> WrittenGraph {
+        let nodes = self.graph.node.len();
+        let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+        let model = ModelProto {
+            ir_version: IR_VERSION,
+            producer_name: env!("CARGO_PKG_NAME").to_owned(),
+            producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+            graph: Some(self.graph),
+            opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
+        };
+        WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, nodes }
+    }
+}
+
+#[allow(clippy::cast_possible_wrap)] // Dimensions come from files that fit in memory.
+fn dimensions(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|dimension| *dimension as i64).collect()
+}
+
+fn attribute(name: &str, value: &Attribute) -> AttributeProto {
+    let mut proto = AttributeProto { name: name.to_owned(), ..AttributeProto::default() };
+    proto.r#type = match value {
+        Attribute::Int(value) => {
+            proto.i = *value;
+            AttributeType::Int as i32
+        }
+        Attribute::Float(value) => {
+            proto.f = *value;
+            AttributeType::Float as i32
+        }
+        Attribute::String(value) => {
+            proto.s = value.as_bytes().to_vec();
+            AttributeType::String as i32
+        }
+    };
+    proto
+}
+
+fn value_info(name: &str, data_type: DataType, dimensions: &[&str]) -> ValueInfoProto {
+    let dim = dimensions
+        .iter()
+        .map(|dimension| match dimension.parse::<i64>() {
+            Ok(value) => DimensionProto { dim_value: Some(value), dim_param: None },
+            Err(_) => DimensionProto { dim_value: None, dim_param: Some((*dimension).to_owned()) },
+        })
+        .collect();
+    let tensor_type = TensorTypeProto { elem_type: data_type as i32, shape: Some(TensorShapeProto { dim }) };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
+}

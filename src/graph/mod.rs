@@ -1,0 +1,92 @@
+//! Writing the ONNX graph of a model from its `config.json` and its weights.
+//!
+//! A family of models is one file with a [`Family`] row: the `model_type` values it answers to and a function that
+//! reads its settings. [`FAMILIES`] is the only place that knows them all.
+
+mod activation;
+mod bert;
+mod builder;
+mod distilbert;
+mod encoder;
+mod mpnet;
+mod proto;
+
+pub use builder::{Initializer, InitializerData, WrittenGraph};
+
+use crate::config::Document;
+use crate::error::Result;
+use crate::weights::Weights;
+
+/// How positions are numbered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PositionScheme {
+    /// 0, 1, 2, …
+    FromZero,
+    /// RoBERTa: tokens other than the padding id are counted from `padding_id + 1`; a padding token, even one spelled
+    /// out in the text, has the position `padding_id`.
+    AfterPadding {
+        /// The padding id.
+        padding_id: u32,
+    },
+}
+
+/// What the rest of the engine must know about a written graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Architecture {
+    /// `model_type`.
+    pub family: String,
+    /// Width of a token's vector.
+    pub hidden_size: usize,
+    /// Rows of the embedding table; every token id is below it.
+    pub vocabulary_size: usize,
+    /// The most tokens a text may have.
+    pub max_tokens: usize,
+    /// How positions are numbered, where the graph looks positions up.
+    pub positions: Option<PositionScheme>,
+    /// Rows of the token-type table, where the graph has one.
+    pub token_types: Option<usize>,
+}
+
+/// One family of models: its settings, read and checked, ready to write its graph.
+pub trait Author {
+    /// What the engine must know.
+    fn architecture(&self) -> Architecture;
+
+    /// A tensor name that every model of the family has, by which a name prefix is recognized.
+    fn anchor(&self) -> &'static str;
+
+    /// Writes the graph; names and shapes of the weights are checked on the way.
+    ///
+    /// # Errors
+    /// `InvalidModel` where a tensor is missing or has another shape.
+    fn write(&self, weights: &Weights) -> Result<WrittenGraph>;
+}
+
+/// A row of the table of families.
+pub struct Family {
+    /// Values of `model_type` it answers to.
+    pub model_types: &'static [&'static str],
+    /// Reads the settings.
+    pub read: fn(&Document) -> Result<Box<dyn Author>>,
+}
+
+/// Every family whose graph we write.
+pub const FAMILIES: &[Family] = &[bert::FAMILY, distilbert::FAMILY, mpnet::FAMILY];
+
+/// The `model_type` values of [`FAMILIES`].
+pub fn known_model_types() -> Vec<&'static str> {
+    FAMILIES.iter().flat_map(|family| family.model_types.iter().copied()).collect()
+}
+
+/// The author for a `config.json`, or `None` where its family is not known.
+///
+/// # Errors
+/// `InvalidModel` where a setting of a known family is missing, out of range or not understood.
+pub fn author(config: &Document) -> Result<Option<Box<dyn Author>>> {
+    let model_type = config.str("model_type")?;
+    FAMILIES
+        .iter()
+        .find(|family| family.model_types.contains(&model_type))
+        .map(|family| (family.read)(config))
+        .transpose()
+}

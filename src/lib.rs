@@ -1,0 +1,52 @@
+//! Text embeddings on the user's own machine: sentence-transformers' vectors from a Rust core on ONNX Runtime.
+//!
+//! A model folder, as sentence-transformers writes it, is read once; its graph is written for the machine at hand and
+//! its weights are used where they lie. Texts of all lengths then run at the speed of the hardware, with no tuning.
+//!
+//! ```
+//! use oxembed::{Embedder, EncodeOptions};
+//!
+//! # fn main() -> oxembed::Result<()> {
+//! let embedder = Embedder::load("models/all-MiniLM-L6-v2")?;
+//! let texts = ["How do I sort a list?", "Ordering the elements of an array", "A recipe for bread"];
+//! let vectors = embedder.encode(&texts, &EncodeOptions::default())?.vectors;
+//! let similarity = |a: usize, b: usize| vectors.row(a).dot(&vectors.row(b));
+//! assert!(similarity(0, 1) > similarity(0, 2));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ONNX Runtime is not linked: set `ORT_DYLIB_PATH` to its shared library, for example the one inside the Python
+//! package `onnxruntime`. `ARCHITECTURE.md` in the repository walks through the modules in the order in which data does.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod batch;
+mod builder;
+pub mod config;
+mod embedder;
+mod error;
+mod forward;
+pub mod graph;
+mod info;
+mod model;
+mod options;
+pub mod postprocess;
+mod provider;
+pub mod runtime;
+pub mod schedule;
+pub mod tokenization;
+pub mod weights;
+
+#[cfg(feature = "python")]
+mod python;
+
+pub use builder::EmbedderBuilder;
+pub use embedder::{Embedder, Embeddings, Watch};
+pub use error::{EmbeddingError, Result, Source};
+pub use info::{HealthStatus, ModelInfo};
+pub use model::Model;
+pub use options::{EncodeOptions, Role, Usage};
+pub use provider::{BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingProvider, OnnxEmbeddingProvider};
+pub use runtime::placement::Placement;
+pub use tokenization::Truncation;

@@ -1,0 +1,403 @@
+//! A model folder made ready to run: which graph, which tokenizer, which steps after it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::batch::Layout;
+use crate::config::{Document, ModelFolder, Module, Side};
+use crate::error::{EmbeddingError, Result};
+use crate::forward::{Forward, RowOptions};
+use crate::graph::{Architecture, Author, PositionScheme, author, known_model_types};
+use crate::info::ModelInfo;
+use crate::options::{EncodeOptions, Role};
+use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
+use crate::runtime::initializers::Initializers;
+use crate::runtime::library::Library;
+use crate::runtime::ports::{OutputKind, discover};
+use crate::runtime::session::{Feed, Graph, LoadedSession, OutputType, Ports, SessionFactory};
+use crate::tokenization::Tokenization;
+use crate::weights::Weights;
+
+/// What the user asked for when loading.
+#[derive(Debug, Clone)]
+pub(crate) struct LoadSettings {
+    pub threads: usize,
+    pub max_seq_length: Option<usize>,
+    pub truncate_dim: Option<usize>,
+    pub onnx_file: Option<PathBuf>,
+    pub provider: String,
+    /// A sentence for each preferred provider that could not be used.
+    pub stepped_down: Vec<String>,
+}
+
+/// A loaded model, but for its sessions.
+#[derive(Debug)]
+pub struct Model {
+    info: ModelInfo,
+    folder: ModelFolder,
+    tokenization: Tokenization,
+    postprocess: Postprocess,
+    truncate_dim: Option<usize>,
+    padding_id: u32,
+}
+
+/// A graph ready for sessions, and what is known of it.
+struct Source {
+    graph: Graph,
+    /// File name for `model_info`.
+    name: String,
+    family: String,
+    parameters: usize,
+    architecture: Option<Architecture>,
+}
+
+const WEIGHTS: &str = "model.safetensors";
+/// Where exporters put the graph.
+const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
+
+impl Model {
+    /// Reads `folder` and makes its first session.
+    pub(crate) fn load(
+        path: &Path,
+        library: Arc<Library>,
+        settings: &LoadSettings,
+    ) -> Result<(Self, Arc<Forward>, LoadedSession)> {
+        let folder = ModelFolder::read(path)?;
+        let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
+        let source = choose_source(&folder, settings, &mut assumptions)?;
+        let Source { graph, name, family, parameters, architecture } = source;
+        let max_tokens = max_tokens(&folder, settings, architecture.as_ref(), &mut assumptions)?;
+        let vocabulary = architecture.as_ref().map(|architecture| architecture.vocabulary_size);
+        // The tokenizer takes as long to read as the session to make.
+        let file = graph_file(&graph);
+        let factory = Arc::new(SessionFactory::new(library, graph));
+        let (tokenization, session) = std::thread::scope(|scope| {
+            let session = scope.spawn(|| factory.create(settings.threads));
+            let tokenization = Tokenization::load(&folder.tokenizer, max_tokens, vocabulary);
+            let session = session.join().map_err(|_| EmbeddingError::internal("making a session panicked"));
+            (tokenization, session)
+        });
+        let (session, tokenization) = (session??, tokenization?);
+        let (ports, kind, width) = ports(&file, architecture.as_ref(), &session, folder.token_dimension)?;
+        let postprocess = postprocess(&folder, kind, width, &file)?;
+        let padding_id = padding_id(&folder, &tokenization)?;
+        let positions = architecture.as_ref().and_then(|architecture| architecture.positions);
+        let layout = Layout {
+            padding_side: folder.tokenizer.padding_side,
+            padding_id,
+            positions: positions.unwrap_or(PositionScheme::FromZero),
+        };
+        let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
+        let options = PostprocessOptions { truncate_dim, normalize: None };
+        let info = ModelInfo {
+            name: model_name(path),
+            path: path.display().to_string(),
+            family,
+            source: name,
+            dimension: postprocess.dimension(options)?,
+            max_seq_length: max_tokens,
+            pooling: pooling_names(&folder, kind),
+            modules: module_names(&folder),
+            prompts: folder.prompts.prompts.clone(),
+            default_prompt_name: folder.prompts.default_prompt_name.clone(),
+            similarity_fn_name: folder.similarity.name().to_owned(),
+            padding_side: side_name(folder.tokenizer.padding_side).to_owned(),
+            vocabulary_size: vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
+            parameters,
+            dtype: "float32".to_owned(),
+            provider: settings.provider.clone(),
+            threads: settings.threads,
+            assumptions,
+        };
+        let forward = Arc::new(Forward {
+            factory,
+            ports,
+            kind,
+            layout,
+            postprocess: postprocess.clone(),
+            width,
+            threads_per_worker: 1,
+        });
+        Ok((Self { info, folder, tokenization, postprocess, truncate_dim, padding_id }, forward, session))
+    }
+
+    /// What was loaded.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenization(&self) -> &Tokenization {
+        &self.tokenization
+    }
+
+    /// The id that shorter texts are filled up with.
+    pub fn padding_id(&self) -> u32 {
+        self.padding_id
+    }
+
+    /// The prompt that `options` choose; an empty one is none.
+    pub(crate) fn prompt<'a>(&'a self, options: &'a EncodeOptions) -> Result<Option<&'a str>> {
+        let prompts = &self.folder.prompts;
+        let named = options.prompt.is_some() || options.prompt_name.is_some();
+        let prompt = match options.role {
+            Some(Role::Query) if !named => prompts.query_prompt(),
+            Some(Role::Document) if !named => prompts.document_prompt(),
+            _ => prompts.resolve(options.prompt.as_deref(), options.prompt_name.as_deref())?,
+        };
+        Ok(prompt.filter(|prompt| !prompt.is_empty()))
+    }
+
+    /// How rows are made of tokens for a call with `options` and `prompt`.
+    pub(crate) fn row_options(&self, options: &EncodeOptions, prompt: Option<&str>) -> Result<RowOptions> {
+        let prompt_tokens = match prompt {
+            Some(prompt) if self.postprocess.leaves_out_prompt() => self.tokenization.prompt_tokens(prompt)?,
+            _ => 0,
+        };
+        let truncate_dim = options.truncate_dim.or(self.truncate_dim);
+        let postprocess = PostprocessOptions { truncate_dim, normalize: options.normalize };
+        Ok(RowOptions { prompt_tokens, postprocess, dimension: self.postprocess.dimension(postprocess)? })
+    }
+}
+
+/// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
+fn choose_source(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mut Vec<String>) -> Result<Source> {
+    let author = match &folder.transformer {
+        // An ONNX file may come with a config.json that is not a transformer's.
+        Some(config) if settings.onnx_file.is_none() || config.has("model_type") => author(config),
+        _ => Ok(None),
+    };
+    if let Some(file) = &settings.onnx_file {
+        let path = folder.transformer_path.join(file);
+        if !path.is_file() {
+            let problem = "the file named by onnx_file does not exist in the model folder";
+            return Err(EmbeddingError::invalid_model(&path, problem));
+        }
+        // Settings that we could not write a graph for do not matter to a graph that exists.
+        return Ok(onnx_source(folder, path, author.ok().flatten().as_deref()));
+    }
+    let weights = folder.transformer_path.join(WEIGHTS);
+    let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
+    match (author, onnx) {
+        (Ok(Some(author)), _) if weights.is_file() => written_source(author.as_ref(), &weights),
+        (Ok(author), Some(onnx)) => {
+            if author.is_none() && weights.is_file() {
+                assumptions.push(format!(
+                    "the family of config.json is not one whose graph is written from {WEIGHTS}; running {}",
+                    onnx.display()
+                ));
+            }
+            Ok(onnx_source(folder, onnx, author.as_deref()))
+        }
+        (Ok(Some(_)), None) => Err(no_weights(folder, &weights)),
+        (Ok(None), None) => Err(unknown_family(folder)),
+        (Err(error), _) => Err(error),
+    }
+}
+
+fn written_source(author: &dyn Author, path: &Path) -> Result<Source> {
+    let architecture = author.architecture();
+    let weights = Weights::open(path)?.with_prefix_of(author.anchor())?;
+    let written = author.write(&weights)?;
+    tracing::debug!(nodes = written.nodes, family = architecture.family, "wrote the graph");
+    let initializers = Initializers::new(&written.initializers)?;
+    Ok(Source {
+        graph: Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() },
+        name: WEIGHTS.to_owned(),
+        family: architecture.family.clone(),
+        parameters: weights.parameters(),
+        architecture: Some(architecture),
+    })
+}
+
+fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>) -> Source {
+    let name = path.strip_prefix(&folder.transformer_path).unwrap_or(&path).display().to_string();
+    let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
+    // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
+    let architecture = author.map(|author| Architecture { positions: None, ..author.architecture() });
+    Source {
+        graph: Graph::File(path),
+        name,
+        family: model_type.unwrap_or("onnx").to_owned(),
+        parameters: 0,
+        architecture,
+    }
+}
+
+fn no_weights(folder: &ModelFolder, weights: &Path) -> EmbeddingError {
+    let has = |name: &str| folder.transformer_path.join(name).is_file();
+    let problem = if has("model.safetensors.index.json") {
+        "the weights are split into several files, and this version reads a single one; save them again with \
+         save_pretrained(folder, max_shard_size=\"100GB\")"
+    } else if has("pytorch_model.bin") {
+        "there is only pytorch_model.bin, which runs code when it is read and is therefore never opened; save the model \
+         again with SentenceTransformer(folder).save_pretrained(folder), which writes model.safetensors"
+    } else {
+        "the file is missing, and there is no onnx/model.onnx or model.onnx in its place"
+    };
+    EmbeddingError::invalid_model(weights, problem)
+}
+
+fn unknown_family(folder: &ModelFolder) -> EmbeddingError {
+    let known = known_model_types().join(", ");
+    let file = folder.transformer_path.join("config.json");
+    let Some(config) = &folder.transformer else {
+        return EmbeddingError::invalid_model(&file, "the file is missing, and there is no ONNX file either");
+    };
+    let problem = format!(
+        "this family's graph cannot be written, and there is no onnx/model.onnx or model.onnx to run; known are {known}"
+    );
+    config.invalid("model_type", problem)
+}
+
+/// The limit in force, at most what the position table holds.
+fn max_tokens(
+    folder: &ModelFolder,
+    settings: &LoadSettings,
+    architecture: Option<&Architecture>,
+    assumptions: &mut Vec<String>,
+) -> Result<usize> {
+    let table = architecture.map(|architecture| architecture.max_tokens).or_else(|| position_table(folder));
+    if let Some(asked) = settings.max_seq_length {
+        return match table {
+            Some(table) if asked > table => Err(EmbeddingError::invalid_input(format!(
+                "max_seq_length={asked} is more than the {table} positions that the model has"
+            ))),
+            _ if asked == 0 => Err(EmbeddingError::invalid_input("max_seq_length has to be at least 1")),
+            _ => Ok(asked),
+        };
+    }
+    match (folder.tokenizer.limit(), table) {
+        (Some(limit), Some(table)) if limit.tokens > table => {
+            assumptions.push(format!(
+                "{}: {} = {} is more than the {table} positions that the model has; the limit is {table}",
+                limit.file.display(),
+                limit.key,
+                limit.tokens
+            ));
+            Ok(table)
+        }
+        (Some(limit), _) => Ok(limit.tokens),
+        (None, Some(table)) => Ok(table),
+        (None, None) => Err(EmbeddingError::invalid_model(
+            &folder.path,
+            "the folder does not say how many tokens the model takes; say it with max_seq_length=",
+        )),
+    }
+}
+
+fn position_table(folder: &ModelFolder) -> Option<usize> {
+    let config: &Document = folder.transformer.as_ref()?;
+    config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
+}
+
+fn graph_file(graph: &Graph) -> PathBuf {
+    match graph {
+        Graph::File(path) => path.clone(),
+        Graph::Written { .. } => PathBuf::from(WEIGHTS),
+    }
+}
+
+/// What to feed and read; the width of what is read.
+fn ports(
+    file: &Path,
+    architecture: Option<&Architecture>,
+    session: &LoadedSession,
+    token_dimension: Option<usize>,
+) -> Result<(Ports, OutputKind, usize)> {
+    if let Some(architecture) = architecture.filter(|architecture| architecture.positions.is_some()) {
+        let feed = |port: crate::runtime::session::Port| {
+            let feed = match port.name.as_str() {
+                "attention_mask" => Feed::AttentionMask,
+                "position_ids" => Feed::PositionIds,
+                "token_type_ids" => Feed::TokenTypeIds,
+                _ => Feed::InputIds,
+            };
+            (port.name, feed, false)
+        };
+        let feeds = session.inputs().into_iter().map(feed).collect();
+        let ports = Ports { feeds, output: "last_hidden_state".to_owned(), output_type: OutputType::Float32 };
+        return Ok((ports, OutputKind::Tokens, architecture.hidden_size));
+    }
+    let found = discover(file, &session.inputs(), &session.outputs())?;
+    let width = match found.kind {
+        OutputKind::Tokens => found.width.or(token_dimension),
+        OutputKind::Sentence => found.width,
+    };
+    let width = width.ok_or_else(|| {
+        let problem =
+            format!("the output {:?} does not say how wide it is, and neither does config.json", found.ports.output);
+        EmbeddingError::invalid_model(file, problem)
+    })?;
+    Ok((found.ports, found.kind, width))
+}
+
+fn postprocess(folder: &ModelFolder, kind: OutputKind, width: usize, file: &Path) -> Result<Postprocess> {
+    match kind {
+        OutputKind::Tokens => folder.postprocess(width, load_dense),
+        OutputKind::Sentence => {
+            if folder.modules.iter().any(|module| matches!(module, Module::Dense(_))) {
+                let problem = "the graph gives pooled vectors, and modules.json has Dense modules of which cannot be told \
+                               whether the graph contains them; export the graph with its token embeddings";
+                return Err(EmbeddingError::invalid_model(file, problem));
+            }
+            // A pooled row is one token, whose mean is itself. Normalizing twice changes nothing.
+            let normalize = folder.modules.iter().any(|module| matches!(module, Module::Normalize));
+            let steps = if normalize { vec![crate::postprocess::Step::Normalize] } else { Vec::new() };
+            Postprocess::new(width, vec![PoolingMode::Mean], true, steps)
+        }
+    }
+}
+
+fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
+    let file = dense.weights_file();
+    let weights = Weights::open(&file)?.with_prefix_of("linear.weight")?;
+    let weight = weights.tensor("linear.weight", &[dense.out_features, dense.in_features])?.to_f32();
+    let bias = match dense.bias {
+        true => Some(weights.tensor("linear.bias", &[dense.out_features])?.to_f32()),
+        false => None,
+    };
+    DenseLayer::new(&file, dense.in_features, dense.out_features, weight, bias, dense.activation)
+}
+
+fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> {
+    let token = folder.tokenizer.pad_token.clone().or_else(|| tokenization.stored_padding_token());
+    let file = folder.transformer_path.join("tokenizer_config.json");
+    let Some(token) = token else {
+        let problem = "the tokenizer has no padding token, which batches need; name one of its tokens here";
+        return Err(EmbeddingError::invalid_key(&file, "pad_token", None, problem));
+    };
+    tokenization.id_of(&token).ok_or_else(|| {
+        let problem = "the padding token is not in the vocabulary of tokenizer.json";
+        EmbeddingError::invalid_key(&file, "pad_token", Some(token.clone()), problem)
+    })
+}
+
+fn model_name(path: &Path) -> String {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| path.display().to_string())
+}
+
+fn pooling_names(folder: &ModelFolder, kind: OutputKind) -> Vec<String> {
+    match (kind, folder.pooling()) {
+        (OutputKind::Sentence, _) => vec!["inside the graph".to_owned()],
+        (_, Some(pooling)) => pooling.modes.iter().map(|mode| mode.name().to_owned()).collect(),
+        (_, None) => Vec::new(),
+    }
+}
+
+fn module_names(folder: &ModelFolder) -> Vec<String> {
+    let name = |module: &Module| match module {
+        Module::Pooling(_) => "Pooling".to_owned(),
+        Module::Dense(dense) => format!("Dense({} -> {})", dense.in_features, dense.out_features),
+        Module::Normalize => "Normalize".to_owned(),
+    };
+    std::iter::once("Transformer".to_owned()).chain(folder.modules.iter().map(name)).collect()
+}
+
+fn side_name(side: Side) -> &'static str {
+    match side {
+        Side::Right => "right",
+        Side::Left => "left",
+    }
+}

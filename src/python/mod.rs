@@ -1,0 +1,39 @@
+//! The compiled module `oxembed._core`: a table of contents. Its types are in `python/oxembed/_core.pyi`.
+
+mod cancellation;
+mod embedder;
+mod exceptions;
+mod results;
+mod texts;
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+/// Loads ONNX Runtime and returns its version.
+#[pyfunction]
+#[pyo3(signature = (library))]
+fn initialize(py: Python<'_>, library: Option<PathBuf>) -> PyResult<String> {
+    let loaded = py.detach(|| crate::runtime::library::library(library.as_deref()));
+    Ok(loaded.map_err(|error| exceptions::raise(py, &error))?.version.clone())
+}
+
+/// Stops the work of all embedders and waits for it to end. Called once, when the interpreter exits: ONNX Runtime must
+/// not compute while the process tears it down.
+#[pyfunction]
+fn shut_down(py: Python<'_>) {
+    py.detach(crate::embedder::shut_down_all);
+}
+
+/// Text embeddings on ONNX Runtime; see the package `oxembed`.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add_class::<embedder::PyEmbedder>()?;
+    module.add_class::<cancellation::CancellationToken>()?;
+    module.add_class::<results::Usage>()?;
+    module.add_function(wrap_pyfunction!(initialize, module)?)?;
+    let shut_down = wrap_pyfunction!(shut_down, module)?;
+    module.py().import("atexit")?.call_method1("register", (shut_down,))?;
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What calls return beside vectors.
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::info::ModelInfo;
+use crate::options;
+use crate::runtime::placement::Placement;
+
+/// What a call took.
+#[pyclass(frozen, module = "oxembed._core")]
+#[derive(Debug)]
+pub struct Usage {
+    usage: options::Usage,
+}
+
+impl From<options::Usage> for Usage {
+    fn from(usage: options::Usage) -> Self {
+        Self { usage }
+    }
+}
+
+#[pymethods]
+impl Usage {
+    /// Tokens of all texts after truncation, special tokens and prompts included.
+    #[getter]
+    fn total_tokens(&self) -> usize {
+        self.usage.total_tokens
+    }
+
+    /// Number of texts that were cut.
+    #[getter]
+    fn truncated_inputs(&self) -> usize {
+        self.usage.truncated_inputs
+    }
+
+    /// Wall time in milliseconds.
+    #[getter]
+    fn duration_ms(&self) -> f64 {
+        self.usage.duration.as_secs_f64() * 1e3
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "Usage(total_tokens={}, truncated_inputs={}, duration_ms={:.3})",
+            self.usage.total_tokens,
+            self.usage.truncated_inputs,
+            self.duration_ms()
+        )
+    }
+}
+
+/// `model_info()` as a dict of plain values.
+pub fn model_info<'py>(py: Python<'py>, info: &ModelInfo) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("name", &info.name)?;
+    dict.set_item("path", &info.path)?;
+    dict.set_item("family", &info.family)?;
+    dict.set_item("source", &info.source)?;
+    dict.set_item("dimension", info.dimension)?;
+    dict.set_item("max_seq_length", info.max_seq_length)?;
+    dict.set_item("pooling", &info.pooling)?;
+    dict.set_item("modules", &info.modules)?;
+    let prompts = PyDict::new(py);
+    for (name, prompt) in &info.prompts {
+        prompts.set_item(name, prompt)?;
+    }
+    dict.set_item("prompts", prompts)?;
+    dict.set_item("default_prompt_name", &info.default_prompt_name)?;
+    dict.set_item("similarity_fn_name", &info.similarity_fn_name)?;
+    dict.set_item("padding_side", &info.padding_side)?;
+    dict.set_item("vocabulary_size", info.vocabulary_size)?;
+    dict.set_item("parameters", info.parameters)?;
+    dict.set_item("dtype", &info.dtype)?;
+    dict.set_item("provider", &info.provider)?;
+    dict.set_item("threads", info.threads)?;
+    dict.set_item("assumptions", &info.assumptions)?;
+    Ok(dict)
+}
+
+/// One session of `placement()`.
+pub fn placement<'py>(py: Python<'py>, placement: &Placement) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("session", &placement.session)?;
+    dict.set_item("threads", placement.threads)?;
+    dict.set_item("providers", placement.providers.clone())?;
+    dict.set_item("nodes", placement.nodes())?;
+    Ok(dict)
+}

@@ -1,0 +1,350 @@
+//! A pool of one-thread workers that all calls share, fairly.
+//!
+//! Every call brings its batches; workers take one batch of one call, then one of the next, so that a call of one text
+//! is not behind a call of a million. Small batches of different calls run as one where that pads little. A call that
+//! fails or is cancelled leaves nothing behind; the calls beside it do not notice.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::error::{EmbeddingError, Result};
+
+/// How often a waiting call looks up.
+const LOOK_UP: Duration = Duration::from_millis(50);
+/// How long a closing pool waits for a run that was told to stop.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// What the pool's workers do.
+pub trait Engine: Send + Sync + 'static {
+    /// What a worker thread owns: a session.
+    type Worker;
+    /// One batch of one call.
+    type Work: Send + 'static;
+    /// What becomes of it.
+    type Output: Send + 'static;
+
+    /// Makes a worker, on its own thread, when it is first needed.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made; the batch that needed it fails with it.
+    fn worker(&self) -> Result<Self::Worker>;
+
+    /// Runs batches of different calls as one; one output each, in order.
+    ///
+    /// # Errors
+    /// Whatever makes them fail; every one of the calls is told.
+    fn run(&self, worker: &mut Self::Worker, works: &[&Self::Work], stop: &StopSignal) -> Result<Vec<Self::Output>>;
+
+    /// True where `work` may join `others` in one run.
+    fn may_join(&self, others: &[&Self::Work], work: &Self::Work) -> bool;
+}
+
+/// Tells a run that nobody waits for it any more.
+#[derive(Default)]
+pub struct StopSignal {
+    stopped: AtomicBool,
+    action: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
+}
+
+impl StopSignal {
+    /// Stops the run.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        if let Some(action) = lock(&self.action).as_ref() {
+            action();
+        }
+    }
+
+    /// What stopping means from here on; done at once if it has already been asked for.
+    pub fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
+        let mut slot = lock(&self.action);
+        if self.stopped.load(Ordering::SeqCst) {
+            action();
+        }
+        *slot = Some(Box::new(action));
+    }
+}
+
+/// A call that is in the pool.
+struct Call<O> {
+    results: Sender<(usize, Result<O>)>,
+    cancelled: AtomicBool,
+}
+
+/// A batch on its way to a worker: whose it is and which of its batches.
+struct Item<E: Engine> {
+    call: Arc<Call<E::Output>>,
+    number: usize,
+    work: E::Work,
+}
+
+/// The batches of one call that no worker has taken yet.
+type Pending<E> = VecDeque<Item<E>>;
+
+struct State<E: Engine> {
+    calls: VecDeque<Pending<E>>,
+    /// Runs under way: the calls they work for and how to stop them.
+    running: Vec<(u64, Vec<Arc<Call<E::Output>>>, Arc<StopSignal>)>,
+    next_run: u64,
+    closed: bool,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared<E: Engine> {
+    engine: Arc<E>,
+    state: Mutex<State<E>>,
+    available: Condvar,
+}
+
+/// The pool; its threads start with the first call and end with the pool.
+pub struct Pool<E: Engine> {
+    shared: Arc<Shared<E>>,
+    workers: usize,
+}
+
+impl<E: Engine> Pool<E> {
+    /// A pool of `workers` threads, none of them started.
+    pub fn new(engine: Arc<E>, workers: usize) -> Self {
+        let state =
+            State { calls: VecDeque::new(), running: Vec::new(), next_run: 0, closed: false, threads: Vec::new() };
+        Self { shared: Arc::new(Shared { engine, state: Mutex::new(state), available: Condvar::new() }), workers }
+    }
+
+    /// True where no batch waits and none runs.
+    pub fn is_idle(&self) -> bool {
+        let state = lock(&self.shared.state);
+        state.calls.is_empty() && state.running.is_empty()
+    }
+
+    /// Runs the batches of one call; `place` gets each output, in any order, with the number of its batch. `watch` is
+    /// asked on the calling thread, every 50 ms at least, whether to go on.
+    ///
+    /// # Errors
+    /// The first error of any batch; `Cancelled` where `watch` breaks. The call's other batches are given up.
+    pub fn run(
+        &self,
+        works: Vec<E::Work>,
+        place: &mut dyn FnMut(usize, E::Output),
+        watch: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<()> {
+        let (handle, mut waiting) = self.submit(works)?;
+        while waiting > 0 {
+            match handle.results.recv_timeout(LOOK_UP) {
+                Ok((number, output)) => {
+                    place(number, output?);
+                    waiting -= 1;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(EmbeddingError::internal("the workers went away while a call was waiting"));
+                }
+            }
+            if watch().is_break() {
+                return Err(EmbeddingError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+
+    fn submit(&self, works: Vec<E::Work>) -> Result<(Handle<'_, E>, usize)> {
+        let (results, receiver) = channel();
+        let call = Arc::new(Call { results, cancelled: AtomicBool::new(false) });
+        let waiting = works.len();
+        let items: Pending<E> = works
+            .into_iter()
+            .enumerate()
+            .map(|(number, work)| Item { call: Arc::clone(&call), number, work })
+            .collect();
+        let mut state = lock(&self.shared.state);
+        if state.closed {
+            return Err(EmbeddingError::inference_failed("the model has been shut down, as its process is ending"));
+        }
+        self.start_threads(&mut state)?;
+        if !items.is_empty() {
+            state.calls.push_back(items);
+        }
+        drop(state);
+        if waiting == 1 {
+            self.shared.available.notify_one()
+        } else {
+            self.shared.available.notify_all()
+        }
+        Ok((Handle { pool: self, call, results: receiver }, waiting))
+    }
+
+    fn start_threads(&self, state: &mut State<E>) -> Result<()> {
+        while state.threads.len() < self.workers {
+            let shared = Arc::clone(&self.shared);
+            let name = format!("oxembed-{}", state.threads.len());
+            match std::thread::Builder::new().name(name).spawn(move || shared.work()) {
+                Ok(thread) => state.threads.push(thread),
+                // Fewer workers than asked for still do the work.
+                Err(error) if !state.threads.is_empty() => {
+                    tracing::warn!(%error, started = state.threads.len(), "a worker thread could not be started");
+                    break;
+                }
+                Err(error) => {
+                    return Err(EmbeddingError::inference_failed("no worker thread could be started").caused_by(error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give_up(&self, call: &Arc<Call<E::Output>>) {
+        call.cancelled.store(true, Ordering::SeqCst);
+        let mut state = lock(&self.shared.state);
+        state.calls.retain(|pending| pending.front().is_some_and(|item| !Arc::ptr_eq(&item.call, call)));
+        for (_, calls, stop) in &state.running {
+            let nobody_waits = calls.iter().all(|other| other.cancelled.load(Ordering::SeqCst));
+            if calls.iter().any(|other| Arc::ptr_eq(other, call)) && nobody_waits {
+                stop.stop();
+            }
+        }
+    }
+}
+
+impl<E: Engine> Pool<E> {
+    /// Takes no more calls, fails those that wait, stops what runs and waits for it to end, [`CLOSING`] at most.
+    pub fn close(&self) {
+        let start = Instant::now();
+        let mut state = lock(&self.shared.state);
+        state.closed = true;
+        state.calls.clear();
+        state.running.iter().for_each(|(_, _, stop)| stop.stop());
+        self.shared.available.notify_all();
+        while !state.running.is_empty() && start.elapsed() < CLOSING {
+            drop(state);
+            std::thread::sleep(Duration::from_millis(1));
+            state = lock(&self.shared.state);
+        }
+    }
+}
+
+impl<E: Engine> Drop for Pool<E> {
+    fn drop(&mut self) {
+        self.close();
+        let threads = std::mem::take(&mut lock(&self.shared.state).threads);
+        for thread in threads {
+            // A worker that panicked has told its calls; there is nothing left to report.
+            drop(thread.join());
+        }
+    }
+}
+
+/// A call being waited for. Dropped early, by an error or a cancellation, it takes the call out of the pool.
+struct Handle<'pool, E: Engine> {
+    pool: &'pool Pool<E>,
+    call: Arc<Call<E::Output>>,
+    results: Receiver<(usize, Result<E::Output>)>,
+}
+
+impl<E: Engine> Drop for Handle<'_, E> {
+    fn drop(&mut self) {
+        self.pool.give_up(&self.call);
+    }
+}
+
+impl<E: Engine> Shared<E> {
+    /// A worker thread's life.
+    fn work(&self) {
+        let mut worker = None;
+        while let Some((run, items, stop)) = self.take() {
+            let outcome = catch_unwind(AssertUnwindSafe(|| self.run(&mut worker, &items, &stop)));
+            let outcome = outcome.unwrap_or_else(|_| {
+                // Its session may be in any state.
+                worker = None;
+                Err(EmbeddingError::internal("a worker panicked while it ran a batch"))
+            });
+            lock(&self.state).running.retain(|(other, _, _)| *other != run);
+            report(items, outcome);
+        }
+    }
+
+    fn run(&self, worker: &mut Option<E::Worker>, items: &[Item<E>], stop: &StopSignal) -> Result<Vec<E::Output>> {
+        let worker = match worker {
+            Some(worker) => worker,
+            None => worker.insert(self.engine.worker()?),
+        };
+        let works: Vec<&E::Work> = items.iter().map(|item| &item.work).collect();
+        self.engine.run(worker, &works, stop)
+    }
+
+    /// Waits for something to do; `None` when the pool is closed.
+    fn take(&self) -> Option<(u64, Vec<Item<E>>, Arc<StopSignal>)> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if let Some(items) = state.next_items(&self.engine) {
+                let run = state.next_run;
+                state.next_run += 1;
+                let stop = Arc::new(StopSignal::default());
+                let calls = items.iter().map(|item| Arc::clone(&item.call)).collect();
+                state.running.push((run, calls, Arc::clone(&stop)));
+                return Some((run, items, stop));
+            }
+            state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<E: Engine> State<E> {
+    /// The next batch of the call whose turn it is, and batches of other calls that may join it.
+    fn next_items(&mut self, engine: &E) -> Option<Vec<Item<E>>> {
+        let mut pending = self.calls.pop_front()?;
+        let mut items = vec![pending.pop_front()?];
+        if !pending.is_empty() {
+            self.calls.push_back(pending);
+        }
+        let mut index = 0;
+        // The call just put at the back is not asked again: its batches are full but for the last.
+        for _ in 0..self.calls.len() {
+            let Some(pending) = self.calls.get_mut(index) else { break };
+            let works: Vec<&E::Work> = items.iter().map(|item| &item.work).collect();
+            let joins = pending.front().is_some_and(|item| engine.may_join(&works, &item.work));
+            if joins && let Some(item) = pending.pop_front() {
+                items.push(item);
+            }
+            if pending.is_empty() {
+                self.calls.remove(index);
+            } else {
+                index += 1;
+            }
+        }
+        Some(items)
+    }
+}
+
+fn report<E: Engine>(items: Vec<Item<E>>, outcome: Result<Vec<E::Output>>) {
+    // A call that does not wait any more has dropped its receiver: nobody to tell.
+    match outcome {
+        Ok(outputs) if outputs.len() == items.len() => {
+            for (item, output) in items.into_iter().zip(outputs) {
+                drop(item.call.results.send((item.number, Ok(output))));
+            }
+        }
+        Ok(_) => report(items, Err(EmbeddingError::internal("a batch gave another number of results than asked for"))),
+        Err(error) => {
+            for item in items {
+                drop(item.call.results.send((item.number, Err(error.clone()))));
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-done under these locks, so a panic elsewhere does not spoil them.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;

@@ -1,0 +1,307 @@
+//! Texts into token ids, in parallel, truncated to the model's limit and counted.
+
+mod class_settings;
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+
+use crate::batch::TokenRow;
+use crate::config::{Side, TokenizerConfig};
+use crate::error::{EmbeddingError, Result};
+
+/// Texts a thread takes at a time.
+const CHUNK: usize = 64;
+
+/// A model's tokenizer. The padding and truncation stored in `tokenizer.json` are ignored: they are settings of
+/// whoever saved the file, not of the model.
+#[derive(Debug)]
+pub struct Tokenization {
+    tokenizer: Tokenizer,
+    file: PathBuf,
+    special_tokens: usize,
+    truncation_side: TruncationDirection,
+    /// Ids of the tokens that the settings call special.
+    special_ids: Vec<u32>,
+    stored_padding_token: Option<String>,
+    /// Most tokens of a text, special tokens included.
+    max_tokens: usize,
+    vocabulary_size: Option<usize>,
+}
+
+/// What to do with a text of more tokens than the model takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Truncation {
+    /// Cut it, as sentence-transformers does; usage counts how many were cut.
+    #[default]
+    Truncate,
+    /// Refuse the call, naming the first such text and its tokens.
+    Error,
+}
+
+/// The tokens of some texts.
+#[derive(Debug, Clone, Default)]
+pub struct TokenizedTexts {
+    texts: Vec<TokenizedText>,
+}
+
+/// The tokens of one text.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenizedText {
+    /// Token ids with special tokens.
+    pub ids: Vec<u32>,
+    /// Token types; empty where all are zero.
+    pub type_ids: Vec<u32>,
+    /// Number of tokens before truncation.
+    pub whole_length: usize,
+}
+
+impl TokenizedText {
+    /// True where tokens were cut off.
+    pub fn is_truncated(&self) -> bool {
+        self.whole_length > self.ids.len()
+    }
+}
+
+impl TokenizedTexts {
+    /// Number of texts.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// The texts, one by one.
+    pub fn into_texts(self) -> impl Iterator<Item = TokenizedText> {
+        self.texts.into_iter()
+    }
+
+    /// The texts.
+    pub fn iter(&self) -> impl Iterator<Item = &TokenizedText> {
+        self.texts.iter()
+    }
+
+    /// The tokens of text `index`.
+    pub fn row(&self, index: usize) -> TokenRow<'_> {
+        self.texts
+            .get(index)
+            .map_or(TokenRow { ids: &[], type_ids: &[] }, |text| TokenRow { ids: &text.ids, type_ids: &text.type_ids })
+    }
+}
+
+impl Tokenization {
+    /// Reads `tokenizer.json`. `max_tokens` and `vocabulary_size` are the bounds that the graph sets.
+    ///
+    /// # Errors
+    /// `InvalidModel` where the file is broken, or its own special tokens do not fit the model.
+    pub fn load(config: &TokenizerConfig, max_tokens: usize, vocabulary_size: Option<usize>) -> Result<Self> {
+        let file = config.file.clone();
+        let broken = |problem: String| EmbeddingError::invalid_model(&file, problem);
+        let bytes = std::fs::read(&file).map_err(|error| broken("the file cannot be read".into()).caused_by(error))?;
+        // The crate panics on some malformed files where it should return an error.
+        let mut tokenizer = catch_unwind(|| Tokenizer::from_bytes(&bytes))
+            .map_err(|_| broken("not a tokenizer that the `tokenizers` library can read".into()))?
+            .map_err(|error| broken(format!("not a tokenizer that the `tokenizers` library can read: {error}")))?;
+        let stored_padding_token = tokenizer.get_padding().map(|padding| padding.pad_token.clone());
+        let truncation_side = truncation_side(config, &tokenizer);
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|error| broken(error.to_string()))?;
+        let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
+        if special_tokens >= max_tokens {
+            return Err(broken(format!(
+                "the tokenizer adds {special_tokens} special tokens, and the limit is {max_tokens} tokens: no room is \
+                 left for text; set a larger max_seq_length"
+            )));
+        }
+        class_settings::apply(&mut tokenizer, config)?;
+        let special_ids = config.special_tokens.iter().filter_map(|token| tokenizer.token_to_id(token)).collect();
+        let tokenization = Self {
+            tokenizer,
+            file,
+            special_tokens,
+            truncation_side,
+            special_ids,
+            stored_padding_token,
+            max_tokens,
+            vocabulary_size,
+        };
+        // The special tokens alone: a tokenizer that belongs to another model is often caught here.
+        tokenization.encode("")?;
+        Ok(tokenization)
+    }
+
+    /// Most tokens of a text, special tokens included.
+    pub fn max_tokens(&self) -> usize {
+        self.max_tokens
+    }
+
+    /// Number of tokens that the tokenizer adds to every text.
+    pub fn special_tokens(&self) -> usize {
+        self.special_tokens
+    }
+
+    /// Number of tokens the tokenizer knows, added ones included.
+    pub fn vocabulary_size(&self) -> usize {
+        self.tokenizer.get_vocab_size(true)
+    }
+
+    /// The id of `token`.
+    pub fn id_of(&self, token: &str) -> Option<u32> {
+        self.tokenizer.token_to_id(token)
+    }
+
+    /// Number of leading tokens that belong to `prompt`, for models whose pooling leaves the prompt out: the prompt's
+    /// own tokens with the special tokens before them, as sentence-transformers counts them (one special token at the
+    /// end of the prompt tokenized alone is not the prompt's).
+    ///
+    /// # Errors
+    /// As [`Tokenization::encode_all`].
+    pub fn prompt_tokens(&self, prompt: &str) -> Result<usize> {
+        let tokens = self.encode(prompt)?;
+        let closes = tokens.ids.last().is_some_and(|last| self.special_ids.contains(last));
+        Ok(tokens.ids.len() - usize::from(closes))
+    }
+
+    /// The padding token that `tokenizer.json` itself names.
+    pub fn stored_padding_token(&self) -> Option<String> {
+        self.stored_padding_token.clone()
+    }
+
+    /// Tokens of one text.
+    ///
+    /// # Errors
+    /// `InvalidInput` where the tokenizer refuses the text, `InvalidModel` where it gives an id that the model has no
+    /// embedding for.
+    pub fn encode(&self, text: &str) -> Result<TokenizedText> {
+        let refused =
+            |reason: String| EmbeddingError::invalid_input(format!("the tokenizer cannot encode the text: {reason}"));
+        let encoding = catch_unwind(AssertUnwindSafe(|| self.encode_whole(text)))
+            .map_err(|_| refused("it failed inside the `tokenizers` library".to_owned()))?
+            .map_err(|error| refused(error.to_string()))?;
+        let (encoding, whole_length) = encoding;
+        let ids = encoding.get_ids().to_vec();
+        if let Some(rows) = self.vocabulary_size
+            && let Some(id) = ids.iter().find(|id| **id as usize >= rows)
+        {
+            let problem = format!(
+                "the tokenizer gives the id {id}, and the model's embedding table has {rows} rows: the tokenizer \
+                 belongs to another model"
+            );
+            return Err(EmbeddingError::invalid_model(&self.file, problem));
+        }
+        let type_ids = encoding.get_type_ids();
+        let type_ids = if type_ids.iter().any(|id| *id != 0) { type_ids.to_vec() } else { Vec::new() };
+        Ok(TokenizedText { ids, type_ids, whole_length })
+    }
+
+    /// The truncated encoding and the number of tokens before truncation.
+    fn encode_whole(&self, text: &str) -> tokenizers::Result<(Encoding, usize)> {
+        let mut encoding = self.tokenizer.encode_fast(text, false)?;
+        let whole_length = encoding.get_ids().len() + self.special_tokens;
+        if whole_length > self.max_tokens {
+            encoding.truncate(self.max_tokens - self.special_tokens, 0, self.truncation_side);
+            drop(encoding.take_overflowing());
+        }
+        Ok((self.tokenizer.post_process(encoding, None, true)?, whole_length))
+    }
+
+    /// Tokens of `prompt` followed by each text, on up to `threads` threads. `watch` is asked now and then, on the
+    /// calling thread, whether to go on.
+    ///
+    /// # Errors
+    /// As [`Tokenization::encode`], naming the text; `Cancelled` where `watch` breaks.
+    pub fn encode_all(
+        &self,
+        prompt: Option<&str>,
+        texts: &[&str],
+        threads: usize,
+        watch: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<TokenizedTexts> {
+        let chunks = texts.len().div_ceil(CHUNK);
+        let threads = threads.min(chunks);
+        if threads <= 1 {
+            let mut tokens = Vec::with_capacity(texts.len());
+            for (number, chunk) in texts.chunks(CHUNK).enumerate() {
+                if number > 0 && watch().is_break() {
+                    return Err(EmbeddingError::Cancelled);
+                }
+                tokens.extend(self.encode_chunk(prompt, chunk, number * CHUNK)?);
+            }
+            return Ok(TokenizedTexts { texts: tokens });
+        }
+        self.encode_in_parallel(prompt, texts, threads, watch)
+    }
+
+    fn encode_in_parallel(
+        &self,
+        prompt: Option<&str>,
+        texts: &[&str],
+        threads: usize,
+        watch: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<TokenizedTexts> {
+        let chunks: Vec<&[&str]> = texts.chunks(CHUNK).collect();
+        let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let (sender, chunks, next, stop) = (sender.clone(), &chunks, &next, &stop);
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        let number = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(chunk) = chunks.get(number) else { return };
+                        let tokens = self.encode_chunk(prompt, chunk, number * CHUNK);
+                        if sender.send((number, tokens)).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(sender);
+            let mut done: Vec<Option<Vec<TokenizedText>>> = vec![None; chunks.len()];
+            for (number, tokens) in receiver {
+                let tokens = tokens.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
+                if let Some(slot) = done.get_mut(number) {
+                    *slot = Some(tokens);
+                }
+                if watch().is_break() {
+                    stop.store(true, Ordering::Relaxed);
+                    return Err(EmbeddingError::Cancelled);
+                }
+            }
+            let texts: Vec<TokenizedText> = done.into_iter().flatten().flatten().collect();
+            Ok(TokenizedTexts { texts })
+        })
+    }
+
+    fn encode_chunk(&self, prompt: Option<&str>, texts: &[&str], first: usize) -> Result<Vec<TokenizedText>> {
+        let mut joined = String::new();
+        let encode = |(offset, text): (usize, &&str)| {
+            let text = match prompt {
+                Some(prompt) => {
+                    joined.clear();
+                    joined.push_str(prompt);
+                    joined.push_str(text);
+                    joined.as_str()
+                }
+                None => text,
+            };
+            self.encode(text).map_err(|error| match error {
+                EmbeddingError::InvalidInput { message, .. } => {
+                    EmbeddingError::invalid_text(first + offset, format!("text {}: {message}", first + offset))
+                }
+                other => other,
+            })
+        };
+        texts.iter().enumerate().map(encode).collect()
+    }
+}
+
+/// `tokenizer_config.json` says which end is cut, else the truncation stored in `tokenizer.json`, else it is the end.
+fn truncation_side(config: &TokenizerConfig, tokenizer: &Tokenizer) -> TruncationDirection {
+    match config.truncation_side {
+        Some(Side::Left) => TruncationDirection::Left,
+        Some(Side::Right) => TruncationDirection::Right,
+        None => tokenizer.get_truncation().map_or(TruncationDirection::Right, |stored| stored.direction),
+    }
+}

@@ -1,0 +1,333 @@
+"""The reference itself, without oxembed: against the fixtures' golden vectors, against the real library's vectors for
+factory models (golden_factory.npz), and in what must hold for any model.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from reference import golden, layers, mpnet
+from reference.bert import position_ids
+from reference.factory import FAMILIES, FIXTURES, Family, make_model
+from reference.postprocess import POOLING_MODES, Pooling, normalize, pool
+from reference.sentence_transformer import SentenceTransformer
+from reference.weights import read_model, read_safetensors, write_safetensors
+
+# The largest difference measured: 4.9e-07 (bert-cls). The golden vectors are float32, by sentence-transformers 6.2.
+FIXTURE_TOLERANCE = 2e-6
+# The largest difference measured: 1.7e-14, at vectors with entries up to 20. These golden vectors are float64.
+FACTORY_TOLERANCE = 1e-12
+
+GOLDEN_FIXTURES = (
+    "bert-cls",
+    "bert-mean-f16",
+    "bert-mean-prompts",
+    "bert-mean-st6",
+    "distilbert-mean",
+    "mpnet-mean-b",
+    "roberta-mean",
+    "xlmr-mean-prompts",
+)
+TEXTS = ["Hello, world!", "", "Java bytecode manipulation library", "word " * 100]
+
+
+def encode(folder: Path, texts: Sequence[str] = TEXTS, **arguments: Any) -> npt.NDArray[np.float64]:
+    return SentenceTransformer(folder).encode_exactly(texts, **arguments)
+
+
+def apart(a: npt.NDArray[np.floating[Any]], b: npt.NDArray[np.floating[Any]]) -> float:
+    assert a.shape == b.shape
+    return float(np.abs(a - b).max())
+
+
+@pytest.mark.parametrize("name", GOLDEN_FIXTURES)
+def test_fixture_matches_sentence_transformers(name: str) -> None:
+    folder = FIXTURES / name
+    texts = json.loads((folder / "golden_texts.json").read_text(encoding="utf-8"))
+    model = SentenceTransformer(folder)
+    with np.load(folder / "golden.npz") as stored:
+        vectors = model.encode(texts)
+        assert vectors.dtype == np.float32
+        assert apart(vectors, stored["embeddings"]) <= FIXTURE_TOLERANCE
+        prompts = [key.removeprefix("prompt_") for key in stored.files if key.startswith("prompt_")]
+        assert set(prompts) == {prompt for prompt, text in model.prompts.items() if text}
+        for prompt in prompts:
+            assert apart(model.encode(texts[:8], prompt_name=prompt), stored[f"prompt_{prompt}"]) <= FIXTURE_TOLERANCE
+
+
+@pytest.mark.parametrize("name", golden.CASES)
+def test_factory_model_matches_sentence_transformers(name: str, tmp_path: Path) -> None:
+    case = golden.CASES[name]
+    vectors = encode(case.make(tmp_path), golden.TEXTS, prompt=case.prompt, prompt_name=case.prompt_name)
+    assert apart(vectors, golden.load()[name]) <= FACTORY_TOLERANCE
+
+
+@pytest.mark.parametrize("mode", POOLING_MODES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_and_pooling_gives_telling_vectors(family: Family, mode: str, tmp_path: Path) -> None:
+    vectors = encode(make_model(tmp_path, family, seed=5, pooling=mode))
+    assert np.isfinite(vectors).all()
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-12)
+    similarity = vectors @ vectors.T - np.eye(len(TEXTS))
+    assert similarity.max() < 0.98  # different texts stay apart
+    assert np.abs(vectors).max() < 0.9  # and no dimension holds it all
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"seed": 6},
+        {"num_attention_heads": 2},
+        {"hidden_act": "relu"},
+        {"hidden_act": "gelu_new"},
+        {"layer_norm_eps": 1e-3},
+        {"pooling": "cls"},
+        {"normalize": False},
+        {"dtype": "float16"},
+        {"dtype": "bfloat16"},
+        {"max_seq_length": 20},
+        {"config": {"is_decoder": True}},
+        {"prompts": {"it": "it: "}, "default_prompt_name": "it"},
+        {"tokenizer_config": {"tokenizer_class": "BertTokenizer", "do_lower_case": False}},
+    ],
+    ids=str,
+)
+def test_setting_changes_the_vectors(setting: dict[str, Any], tmp_path: Path) -> None:
+    plain = encode(make_model(tmp_path / "plain", "bert", seed=5))
+    assert apart(encode(make_model(tmp_path / "changed", "bert", **{"seed": 5, **setting})), plain) > 1e-6
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {},
+        {"modules_form": "v6"},
+        {"prefix": "bert."},
+        {"prefix": "model."},
+        {"tensorflow_names": True},
+        {"shards": 4},
+        {"do_lower_case": True},  # the tokenizer lower-cases anyway
+        {"tokenizer_config": {"tokenizer_class": "BertTokenizer"}},
+        {"tokenizer_config": {"model_max_length": 3}},  # max_seq_length goes before it
+        {"include_prompt": False},  # without a prompt
+    ],
+    ids=str,
+)
+def test_setting_keeps_the_vectors(setting: dict[str, Any], tmp_path: Path) -> None:
+    plain = encode(make_model(tmp_path / "plain", "bert", seed=5))
+    assert apart(encode(make_model(tmp_path / "changed", "bert", seed=5, **setting)), plain) == 0.0
+
+
+def test_erf_is_exact() -> None:
+    x = np.linspace(-6.0, 6.0, 241)
+    assert apart(layers.erf(x), np.array([math.erf(value) for value in x])) == 0.0
+    assert layers.erf(np.array([0.5]))[0] == pytest.approx(0.5204998778130465, abs=1e-16)
+
+
+def test_activations_at_one() -> None:
+    at_one = {name: float(function(np.ones(1))[0]) for name, function in layers.HIDDEN_ACTIVATIONS.items()}
+    expected = {
+        "gelu": 0.8413447460685429,
+        "gelu_new": 0.8411919906082768,
+        "gelu_fast": 0.8411919906,
+        "quick_gelu": 1 / (1 + math.exp(-1.702)),
+        "relu": 1.0,
+        "silu": 1 / (1 + math.exp(-1)),
+        "tanh": math.tanh(1),
+        "sigmoid": 1 / (1 + math.exp(-1)),
+        "linear": 1.0,
+    }
+    assert {name: at_one[name] for name in expected} == pytest.approx(expected, abs=1e-10)
+    with pytest.raises(ValueError, match="xielu"):
+        layers.hidden_activation("xielu")
+
+
+def test_mpnet_buckets_begin_where_transformers_has_them() -> None:
+    distances = np.arange(400)
+    left, right = mpnet.relative_position_bucket(-distances), mpnet.relative_position_bucket(distances)
+    starts = [int(np.argmax(left == bucket)) for bucket in range(16)]
+    assert starts == [0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 23, 32, 46, 64, 91]
+    assert (right[1:] == left[1:] + 16).all()
+    assert right[0] == 0
+
+
+def test_roberta_positions_skip_a_padding_token_in_the_text(tmp_path: Path) -> None:
+    """`<pad>` written in a text is the padding id: it gets its position and the count goes on without it."""
+    assert position_ids(np.array([0, 9, 1, 9, 2]), pad_token_id=1).tolist() == [2, 3, 1, 4, 5]
+    folder = make_model(tmp_path, "roberta", seed=5)
+    assert 1 in SentenceTransformer(folder).tokenize("one <pad> two")
+
+
+def test_pooling_modes_by_hand() -> None:
+    tokens = np.array([[1.0, 8.0], [3.0, 2.0], [5.0, -4.0], [7.0, 0.0]])
+    by_hand = {
+        "cls": ([1, 8], [5, -4]),
+        "max": ([7, 8], [7, 0]),
+        "mean": ([4, 1.5], [6, -2]),
+        "mean_sqrt_len_tokens": ([8, 3], [12 / math.sqrt(2), -4 / math.sqrt(2)]),
+        "weightedmean": ([5, 0], [43 / 7, -12 / 7]),
+        "lasttoken": ([7, 0], [7, 0]),
+    }
+    for mode, (everything, after_two) in by_hand.items():
+        assert pool(tokens, mode).tolist() == pytest.approx(everything)
+        assert pool(tokens, mode, skipped=2).tolist() == pytest.approx(after_two)
+
+
+def test_pooling_where_the_prompt_is_everything() -> None:
+    tokens = np.array([[1.0, -2.0], [3.0, 4.0]])
+    for mode in ("mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"):
+        assert pool(tokens, mode, skipped=2).tolist() == [0.0, 0.0]
+        assert normalize(pool(tokens, mode, skipped=2)).tolist() == [0.0, 0.0]
+    assert pool(tokens, "cls", skipped=2).tolist() == [1.0, -2.0]
+    assert pool(tokens, "max", skipped=2).tolist() == [-math.inf, -math.inf]
+
+
+@pytest.mark.parametrize(
+    ("config", "modes"),
+    [
+        ({}, ["mean"]),
+        ({"pooling_mode_mean_tokens": False}, ["mean"]),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_cls_token": True}, ["cls", "lasttoken"]),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_max_tokens": True}, ["max", "mean"]),
+        ({"pooling_mode": "max"}, ["max"]),
+        ({"pooling_mode": ["lasttoken", "cls"], "pooling_mode_mean_tokens": True}, ["lasttoken", "cls"]),
+    ],
+)
+def test_pooling_config(config: dict[str, Any], modes: list[str], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"word_embedding_dimension": 2, **config}), encoding="utf-8")
+    assert list(Pooling.load(tmp_path).modes) == modes
+
+
+@pytest.mark.parametrize("form", ["old", "v6"])
+def test_several_poolings_stand_side_by_side(form: Any, tmp_path: Path) -> None:
+    made: dict[str, Any] = {"seed": 5, "normalize": False, "modules_form": form}
+    together = encode(make_model(tmp_path / "all", "bert", pooling=POOLING_MODES, **made))
+    apiece = [encode(make_model(tmp_path / mode, "bert", pooling=mode, **made)) for mode in POOLING_MODES]
+    assert apart(together, np.concatenate(apiece, axis=1)) == 0.0
+
+
+def test_prompt_left_out_of_the_pooling(tmp_path: Path) -> None:
+    """The prompt still shapes the token vectors; its tokens, [CLS] among them, are not pooled."""
+    made: dict[str, Any] = {"seed": 5, "normalize": False, "prompts": {"query": "query: "}}
+    without = SentenceTransformer(make_model(tmp_path / "without", "bert", include_prompt=False, **made))
+    within = SentenceTransformer(make_model(tmp_path / "within", "bert", **made))
+    tokens = within.transformer("query: Hello")
+    length = within.transformer.tokenizer.prompt_length("query: ")
+    assert length == len(within.tokenize("query: ")) - 1  # all but [SEP]
+    assert apart(without.encode_query(["Hello"])[0], tokens[length:].mean(axis=0).astype(np.float32)) == 0.0
+    assert apart(within.encode_query(["Hello"])[0], tokens.mean(axis=0).astype(np.float32)) == 0.0
+
+
+def test_which_prompt_is_used(tmp_path: Path) -> None:
+    prompts = {"query": "query: ", "passage": "passage: ", "it": "it: "}
+    model = SentenceTransformer(make_model(tmp_path, "bert", seed=5, prompts=prompts, default_prompt_name="it"))
+    plain = model.encode(["Hello"], prompt="")
+    assert apart(model.encode(["Hello"]), model.encode(["it: Hello"], prompt="")) == 0.0
+    assert apart(model.encode(["Hello"], prompt_name="query"), model.encode(["query: Hello"], prompt="")) == 0.0
+    assert apart(model.encode(["Hello"], "it: ", "query"), model.encode(["it: Hello"], prompt="")) == 0.0
+    assert apart(model.encode_query(["Hello"]), model.encode(["query: Hello"], prompt="")) == 0.0
+    # "document" always exists, so "passage" is not looked for, and neither default prompt applies.
+    assert model.prompts["document"] == ""
+    assert apart(model.encode_document(["Hello"]), plain) == 0.0
+    with pytest.raises(ValueError, match="nope"):
+        model.encode(["Hello"], prompt_name="nope")
+
+
+def test_nothing_is_stripped(tmp_path: Path) -> None:
+    model = SentenceTransformer(make_model(tmp_path, "roberta", seed=5))
+    assert model.tokenize(" Hello ") != model.tokenize("Hello")
+
+
+@pytest.mark.parametrize(
+    ("made", "length"),
+    [
+        ({"max_seq_length": 20}, 20),
+        ({"max_seq_length": 20, "tokenizer_config": {"model_max_length": 7}}, 20),
+        ({"max_seq_length": 20, "modules_form": "v6"}, 20),
+        ({"max_seq_length": None, "max_position_embeddings": 30}, 30),
+        ({"max_seq_length": None, "tokenizer_config": {"model_max_length": 7}}, 7),
+        ({"max_seq_length": None, "config": {"max_position_embeddings": -1}}, None),
+        ({"max_seq_length": None, "config": {"max_position_embeddings": -1}, "modules_form": "v6"}, None),
+    ],
+    ids=str,
+)
+def test_max_seq_length(made: dict[str, Any], length: int | None, tmp_path: Path) -> None:
+    model = SentenceTransformer(make_model(tmp_path, "bert", seed=5, **made))
+    assert model.max_seq_length == length
+    assert len(model.tokenize("word " * 100)) == (length or len(model.tokenize("word")) + 99)
+
+
+def test_a_text_past_the_position_table_is_an_error(tmp_path: Path) -> None:
+    """RoBERTa's first positions are not used, so `max_position_embeddings` tokens are already too many there."""
+    folder = make_model(tmp_path, "roberta", seed=5, max_seq_length=None, max_position_embeddings=30)
+    with pytest.raises(IndexError, match="position_embeddings has 30 rows"):
+        encode(folder, ["word " * 100])
+
+
+@pytest.mark.parametrize(
+    ("family", "config", "message"),
+    [
+        ("bert", {"position_embedding_type": "relative_key"}, "only absolute positions"),
+        ("bert", {"hidden_act": "prelu"}, "prelu"),
+        ("bert", {"num_attention_heads": 5}, "not a multiple"),
+        ("mpnet", {"relative_attention_num_buckets": 16}, "under 32"),
+        ("bert", {"model_type": "albert", "tokenizer_class": "X"}, "albert"),
+    ],
+)
+def test_what_is_not_followed_is_an_error(family: Family, config: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        encode(make_model(tmp_path, family, seed=5, config=config))
+
+
+def test_dense_layers(tmp_path: Path) -> None:
+    made: dict[str, Any] = {"seed": 5, "normalize": False}
+    pooled = encode(make_model(tmp_path / "plain", "bert", **made))
+    folder = make_model(tmp_path / "dense", "bert", dense=[(16, True, None), (8, False, "Identity")], **made)
+    first, second = (read_safetensors(folder / f"{number}_Dense" / "model.safetensors") for number in (2, 3))
+    assert set(second) == {"linear.weight"}
+    hidden = np.tanh(pooled @ first["linear.weight"].T + first["linear.bias"])
+    assert apart(encode(folder), hidden @ second["linear.weight"].T) < 1e-14
+
+
+def test_truncated_dimensions_come_before_normalization(tmp_path: Path) -> None:
+    model = SentenceTransformer(make_model(tmp_path, "bert", seed=5))
+    cut = model.encode(TEXTS, truncate_dim=10)
+    assert cut.shape == (len(TEXTS), 10)
+    assert np.linalg.norm(cut, axis=1).max() < 0.9
+    assert apart(model.encode(TEXTS, truncate_dim=10, normalize_embeddings=True), normalize(cut.astype(float))) < 1e-7
+    assert model.encode([]).shape == (0, 48)
+
+
+def test_safetensors_round_trip(tmp_path: Path) -> None:
+    values = np.array([[1.0, -2.5, 0.1], [1.00390625, 1.01171875, 65504.0]])  # two ties, to even in bfloat16
+    rounded = {
+        "float32": values.astype(np.float32).astype(float),
+        "float16": values.astype(np.float16).astype(float),
+        "bfloat16": np.array([[1.0, -2.5, 0.10009765625], [1.0, 1.015625, 65536.0]]),
+    }
+    for dtype, expected in rounded.items():
+        write_safetensors(tmp_path / "x", {"a": values, "ids": np.arange(3)}, dtype)
+        stored = read_safetensors(tmp_path / "x")
+        assert set(stored) == {"a"}
+        assert apart(stored["a"], expected) < 1e-12
+
+
+def test_factory_repeats_itself(tmp_path: Path) -> None:
+    first, again = (make_model(tmp_path / name, "mpnet", seed=5) for name in ("first", "again"))
+    for path in first.rglob("*.*"):
+        assert path.is_dir() or path.read_bytes() == (again / path.relative_to(first)).read_bytes()
+    assert "encoder.relative_attention_bias.weight" in read_model(first)
+
+
+def test_factory_refuses_what_the_files_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="in this order"):
+        make_model(tmp_path, "bert", seed=5, pooling=["mean", "cls"])
+    with pytest.raises(ValueError, match="DistilBERT"):
+        make_model(tmp_path, "distilbert", seed=5, layer_norm_eps=1e-5)
