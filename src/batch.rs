@@ -163,7 +163,7 @@ mod tests {
     fn a_text_without_tokens_keeps_its_row() {
         let batch = Batch::pad(&[TokenRow { ids: &[], type_ids: &[] }], &layout(Side::Right, PositionScheme::FromZero));
         assert_eq!((batch.rows, batch.sequence), (1, 1));
-        assert_eq!(batch.spans(), [0..0]);
+        assert!(batch.spans()[0].is_empty());
     }
 
     proptest! {
@@ -184,7 +184,7 @@ mod tests {
                 prop_assert_eq!(&ids[start + span.start..start + span.end], &expected[..]);
                 let expected: Vec<i64> = row.iter().map(|id| i64::from(*id % 2)).collect();
                 prop_assert_eq!(&read_types[start + span.start..start + span.end], &expected[..]);
-                prop_assert_eq!(mask[start..start + batch.sequence].iter().sum::<i64>(), row.len() as i64);
+                prop_assert_eq!(mask[start..start + batch.sequence].iter().filter(|value| **value == 1).count(), row.len());
             }
         }
     }

@@ -353,9 +353,9 @@ fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
     let file = dense.weights_file();
     let weights = Weights::open(&file)?.with_prefix_of("linear.weight")?;
     let weight = weights.tensor("linear.weight", &[dense.out_features, dense.in_features])?.to_f32();
-    let bias = match dense.bias {
-        true => Some(weights.tensor("linear.bias", &[dense.out_features])?.to_f32()),
-        false => None,
+    let bias = match dense.bias.then(|| weights.tensor("linear.bias", &[dense.out_features])) {
+        Some(bias) => Some(bias?.to_f32()),
+        None => None,
     };
     DenseLayer::new(&file, dense.in_features, dense.out_features, weight, bias, dense.activation)
 }

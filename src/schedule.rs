@@ -27,6 +27,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// True for no texts.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
     /// Number of batches.
     pub fn len(&self) -> usize {
         self.batches.len()
@@ -82,7 +87,9 @@ mod tests {
                 prop_assert!(!batch.is_empty());
                 let longest = batch.iter().map(|text| lengths[*text].max(1)).max().unwrap();
                 prop_assert!(batch.len() == 1 || longest * batch.len() <= token_budget);
-                batch.iter().for_each(|text| seen[*text] += 1);
+                for text in batch {
+                    seen[*text] += 1;
+                }
             }
             prop_assert!(seen.iter().all(|count| *count == 1));
             prop_assert_eq!(plan.batches().len(), plan.len());
@@ -101,7 +108,8 @@ mod tests {
         ) {
             let total: usize = lengths.iter().sum();
             prop_assume!(total >= workers * SMALLEST_SHARE);
-            prop_assert!(plan(&lengths, Limits { token_budget: 512, workers }).len() >= workers);
+            let plan = plan(&lengths, Limits { token_budget: 512, workers });
+            prop_assert!(plan.len() >= workers);
         }
 
         #[test]

@@ -67,6 +67,11 @@ impl TokenizedText {
 }
 
 impl TokenizedTexts {
+    /// True for no texts.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
     /// Number of texts.
     pub fn len(&self) -> usize {
         self.texts.len()

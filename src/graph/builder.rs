@@ -135,22 +135,18 @@ impl GraphBuilder {
 
     /// A small constant inside the model's bytes: shapes, axes, indices.
     pub fn integers(&mut self, values: &[i64]) -> Value {
-        self.constant(
-            DataType::Int64,
-            vec![values.len()],
-            values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        )
+        self.constant(DataType::Int64, &[values.len()], values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
     /// A scalar whole number inside the model's bytes.
     pub fn integer(&mut self, value: i64) -> Value {
-        self.constant(DataType::Int64, Vec::new(), value.to_le_bytes().to_vec())
+        self.constant(DataType::Int64, &[], value.to_le_bytes().to_vec())
     }
 
-    fn constant(&mut self, data_type: DataType, shape: Vec<usize>, raw_data: Vec<u8>) -> Value {
+    fn constant(&mut self, data_type: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
         let name = format!("constant_{}", self.graph.initializer.len());
         self.graph.initializer.push(TensorProto {
-            dims: dimensions(&shape),
+            dims: dimensions(shape),
             data_type: data_type as i32,
             name: name.clone(),
             raw_data,

@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn near_distances_have_buckets_of_their_own() {
-        let buckets: Vec<usize> = (-9..=9).map(|distance| bucket(distance)).collect();
+        let buckets: Vec<usize> = (-9..=9).map(bucket).collect();
         assert_eq!(buckets, [8, 8, 7, 6, 5, 4, 3, 2, 1, 0, 17, 18, 19, 20, 21, 22, 23, 24, 24]);
     }
 

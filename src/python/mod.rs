@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 /// Loads ONNX Runtime and returns its version.
 #[pyfunction]
 #[pyo3(signature = (library))]
+#[allow(clippy::needless_pass_by_value)] // The interpreter hands arguments over.
 fn initialize(py: Python<'_>, library: Option<PathBuf>) -> PyResult<String> {
     let loaded = py.detach(|| crate::runtime::library::library(library.as_deref()));
     Ok(loaded.map_err(|error| exceptions::raise(py, &error))?.version.clone())

@@ -23,6 +23,9 @@ pub struct Initializers {
 
 impl Initializers {
     /// Makes the values: a view of the file where its bytes can be used as they are, else a converted copy.
+    ///
+    /// # Errors
+    /// `InferenceFailed` where ONNX Runtime refuses a value.
     pub fn new(initializers: &[Initializer]) -> Result<Self> {
         let mut values = Vec::with_capacity(initializers.len());
         let mut mapped = Vec::new();

@@ -28,6 +28,9 @@ impl Placement {
 }
 
 /// Reads the record of a session made with `session.record_ep_graph_assignment_info`.
+///
+/// # Errors
+/// `InferenceFailed` where it has no record.
 pub fn nodes_by_provider(session: &Session) -> Result<BTreeMap<String, usize>> {
     let api = ort::api();
     let inner = session.inner();

@@ -87,10 +87,16 @@ struct Item<E: Engine> {
 /// The batches of one call that no worker has taken yet.
 type Pending<E> = VecDeque<Item<E>>;
 
+/// A run under way: the calls it works for and how to stop it.
+struct Running<O> {
+    number: u64,
+    calls: Vec<Arc<Call<O>>>,
+    stop: Arc<StopSignal>,
+}
+
 struct State<E: Engine> {
     calls: VecDeque<Pending<E>>,
-    /// Runs under way: the calls they work for and how to stop them.
-    running: Vec<(u64, Vec<Arc<Call<E::Output>>>, Arc<StopSignal>)>,
+    running: Vec<Running<E::Output>>,
     next_run: u64,
     closed: bool,
     threads: Vec<JoinHandle<()>>,
@@ -171,9 +177,9 @@ impl<E: Engine> Pool<E> {
         }
         drop(state);
         if waiting == 1 {
-            self.shared.available.notify_one()
+            self.shared.available.notify_one();
         } else {
-            self.shared.available.notify_all()
+            self.shared.available.notify_all();
         }
         Ok((Handle { pool: self, call, results: receiver }, waiting))
     }
@@ -201,10 +207,10 @@ impl<E: Engine> Pool<E> {
         call.cancelled.store(true, Ordering::SeqCst);
         let mut state = lock(&self.shared.state);
         state.calls.retain(|pending| pending.front().is_some_and(|item| !Arc::ptr_eq(&item.call, call)));
-        for (_, calls, stop) in &state.running {
-            let nobody_waits = calls.iter().all(|other| other.cancelled.load(Ordering::SeqCst));
-            if calls.iter().any(|other| Arc::ptr_eq(other, call)) && nobody_waits {
-                stop.stop();
+        for running in &state.running {
+            let nobody_waits = running.calls.iter().all(|other| other.cancelled.load(Ordering::SeqCst));
+            if running.calls.iter().any(|other| Arc::ptr_eq(other, call)) && nobody_waits {
+                running.stop.stop();
             }
         }
     }
@@ -217,7 +223,7 @@ impl<E: Engine> Pool<E> {
         let mut state = lock(&self.shared.state);
         state.closed = true;
         state.calls.clear();
-        state.running.iter().for_each(|(_, _, stop)| stop.stop());
+        state.running.iter().for_each(|running| running.stop.stop());
         self.shared.available.notify_all();
         while !state.running.is_empty() && start.elapsed() < CLOSING {
             drop(state);
@@ -262,7 +268,7 @@ impl<E: Engine> Shared<E> {
                 worker = None;
                 Err(EmbeddingError::internal("a worker panicked while it ran a batch"))
             });
-            lock(&self.state).running.retain(|(other, _, _)| *other != run);
+            lock(&self.state).running.retain(|running| running.number != run);
             report(items, outcome);
         }
     }
@@ -284,12 +290,12 @@ impl<E: Engine> Shared<E> {
                 return None;
             }
             if let Some(items) = state.next_items(&self.engine) {
-                let run = state.next_run;
+                let number = state.next_run;
                 state.next_run += 1;
                 let stop = Arc::new(StopSignal::default());
                 let calls = items.iter().map(|item| Arc::clone(&item.call)).collect();
-                state.running.push((run, calls, Arc::clone(&stop)));
-                return Some((run, items, stop));
+                state.running.push(Running { number, calls, stop: Arc::clone(&stop) });
+                return Some((number, items, stop));
             }
             state = self.available.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
