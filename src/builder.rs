@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::config::ModelFolder;
 use crate::embedder::Embedder;
 use crate::error::{EmbeddingError, Result};
 use crate::model::{LoadSettings, Model};
@@ -113,6 +114,8 @@ impl EmbedderBuilder {
         if self.truncate_dim == Some(0) {
             return Err(EmbeddingError::invalid_input("truncate_dim is 0; it has to be at least 1"));
         }
+        // The folder first: what is wrong with it can be said without ONNX Runtime.
+        let folder = ModelFolder::read(&self.path)?;
         let library = library(self.library.as_deref())?;
         let settings = LoadSettings {
             threads,
@@ -122,7 +125,7 @@ impl EmbedderBuilder {
             provider,
             stepped_down,
         };
-        let (model, forward, session) = Model::load(&self.path, library, &settings)?;
+        let (model, forward, session) = Model::load(folder, library, &settings)?;
         Embedder::new(model, forward, session)
     }
 }

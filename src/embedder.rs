@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Instant;
 
 use ndarray::Array2;
@@ -96,9 +96,7 @@ impl Embedder {
             providers: nodes_by_provider(direct.session())?,
         };
         let pool = Pool::new(Arc::clone(&forward), workers);
-        let inner = Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), direct_placement });
-        remember(&inner);
-        Ok(Self { inner })
+        Ok(Self { inner: Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), direct_placement }) })
     }
 
     /// What was loaded: settings, prompts, tokenizer.
@@ -309,26 +307,4 @@ fn refuse_truncated(tokens: &TokenizedTexts, places: &Places, limit: usize) -> R
             ),
         )),
     }
-}
-
-/// Every embedder that may still be alive.
-static EMBEDDERS: Mutex<Vec<Weak<Inner>>> = Mutex::new(Vec::new());
-
-/// Stops the work of all embedders and waits, for a few seconds at most, until none computes any more. They cannot be
-/// used afterwards: this is for a process that is about to end, as ONNX Runtime must not run while it is torn down.
-#[cfg_attr(not(feature = "python"), allow(dead_code))]
-pub(crate) fn shut_down_all() {
-    let embedders = std::mem::take(&mut *EMBEDDERS.lock().unwrap_or_else(PoisonError::into_inner));
-    for inner in embedders.iter().filter_map(Weak::upgrade) {
-        inner.pool.close();
-        // Held for good: a call that comes now waits for the end of the process.
-        std::mem::forget(inner.direct.lock());
-    }
-}
-
-/// Remembers an embedder for [`shut_down_all`], and forgets those that are gone.
-fn remember(inner: &Arc<Inner>) {
-    let mut embedders = EMBEDDERS.lock().unwrap_or_else(PoisonError::into_inner);
-    embedders.retain(|embedder| embedder.strong_count() > 0);
-    embedders.push(Arc::downgrade(inner));
 }

@@ -56,13 +56,12 @@ const WEIGHTS: &str = "model.safetensors";
 const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
 impl Model {
-    /// Reads `folder` and makes its first session.
+    /// Makes `folder` ready to run, with its first session.
     pub(crate) fn load(
-        path: &Path,
+        folder: ModelFolder,
         library: Arc<Library>,
         settings: &LoadSettings,
     ) -> Result<(Self, Arc<Forward>, LoadedSession)> {
-        let folder = ModelFolder::read(path)?;
         let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
         let source = choose_source(&folder, settings, &mut assumptions)?;
         let Source { graph, name, family, parameters, architecture } = source;
@@ -90,8 +89,8 @@ impl Model {
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
         let info = ModelInfo {
-            name: model_name(path),
-            path: path.display().to_string(),
+            name: model_name(&folder.path),
+            path: folder.path.display().to_string(),
             family,
             source: name,
             dimension: postprocess.dimension(options)?,

@@ -2,7 +2,8 @@
 
 *Fork.* The threads of an embedder do not exist in a forked child, so there the compiled object may be neither used nor
 destroyed (its destructor would join them and hang). The child abandons every inherited one without running its
-destructor; each engine then loads a fresh one on first use.
+destructor; each engine then loads a fresh one on first use. ONNX Runtime's own exit handlers hang in a forked child for
+the same reason, so such a child leaves out the exit handlers of libraries that were loaded before the fork.
 
 *Exit.* A daemon thread that comes back from compiled code while the interpreter is being torn down is killed in the
 middle of native frames, which aborts the process. At exit we therefore cancel the calls that are still running, wait
@@ -33,6 +34,7 @@ class _State:
 
     def __init__(self) -> None:
         self.closing = False
+        self.used = False
         self.calls: dict[int, CancellationToken] = {}
         self.engines: dict[int, weakref.ref[_Abandons]] = {}
         self.abandoned: list[object] = []
@@ -43,6 +45,7 @@ _state = _State()
 
 def register(engine: _Abandons) -> None:
     """Remember an engine (weakly), so that a forked child can abandon what it inherited."""
+    _state.used = True
     key = id(engine)
     engines = _state.engines
     engines[key] = weakref.ref(engine, lambda _: engines.pop(key, None))
@@ -86,6 +89,9 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
+    if not _state.used:
+        return
+    _leave_out_exit_handlers()
     _state.calls.clear()
     for reference in list(_state.engines.values()):
         engine = reference()
@@ -93,6 +99,20 @@ def _after_fork_in_child() -> None:
         if core is not None:
             _state.abandoned.append(core)
             _never_destroy(core)
+
+
+def _leave_out_exit_handlers() -> None:
+    """Let C's `exit` end this process before it comes to the handlers that were registered before the fork.
+
+    Handlers run in reverse order, and `on_exit` gives them the exit status, which is what `_exit` takes. Python itself
+    has been finalized by then, with its own exit handlers run and its streams flushed. Only the GNU C library has it.
+    """
+    import ctypes
+
+    library = ctypes.CDLL(None)
+    on_exit = getattr(library, "on_exit", None)
+    if on_exit is not None:
+        on_exit(library._exit, None)
 
 
 def _never_destroy(value: object) -> None:

@@ -7,7 +7,15 @@ from typing import Any, cast
 
 from oxembed.exceptions import InvalidInputError
 
-MISSING: Any = object()
+
+class _Missing:
+    """The default of an argument that one of two names must give."""
+
+    def __repr__(self) -> str:
+        return "<not given>"
+
+
+MISSING: Any = _Missing()
 
 
 def check_collection(texts: object) -> Iterable[object]:
@@ -59,15 +67,15 @@ def check_strings(items: list[object], start: int = 0) -> list[str]:
     """Check strings whose first one has index `start`."""
     for index, item in enumerate(items, start):
         if not isinstance(item, str):
-            raise TypeError(f"texts must be str; found {type(item).__name__} at index {index}")
+            raise TypeError(f"text {index} is of type {type(item).__name__}, not str")
         if not item.isascii():
             try:
                 item.encode()
             except UnicodeEncodeError as error:
                 code = ord(item[error.start])
                 raise InvalidInputError(
-                    f"the text at index {index} contains a lone surrogate (U+{code:04X} at character {error.start}), "
-                    "which is not text and has no UTF-8 form; decode its bytes with errors='replace'"
+                    f"text {index} has a lone surrogate (U+{code:04X} at character {error.start}), so it is not valid "
+                    'Unicode and cannot be tokenized; replace it, for example with text.encode("utf-8", "replace").decode()'
                 ) from None
     return cast("list[str]", items)
 

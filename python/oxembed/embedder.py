@@ -251,8 +251,10 @@ class Embedder(Encoding):
     def encode_document(self, texts: str | Iterable[str] = MISSING, **options: Any) -> NDArray[Any]:
         """Turn documents into vectors to be searched: `encode` with the model's prompt for documents.
 
-        Agrees with `SentenceTransformer.encode_document`: the first of the prompts `"document"`, `"passage"` and
-        `"corpus"` that the model has, if neither `prompt` nor `prompt_name` is given.
+        Agrees with `SentenceTransformer.encode_document`: the prompt named `"document"`, if the model has one and
+        neither `prompt` nor `prompt_name` is given. A model with a prompt `"passage"` or `"corpus"` instead gets none
+        there (sentence-transformers 5 and 6 never come to them, whatever their documentation says), and so none here:
+        that is logged when the model is loaded, and `prompt_name="passage"` uses it.
 
         Args:
             texts: As for `encode`.
@@ -393,7 +395,8 @@ def _show_keywords() -> None:
     keywords = list(inspect.signature(Embedder.encode).parameters.values())[2:]
     for method in (Embedder.encode_query, Embedder.encode_document, Embedder.encode_iter, Embedder.aencode):
         own = [one for one in inspect.signature(method).parameters.values() if one.kind is not one.VAR_KEYWORD]
-        method.__signature__ = inspect.Signature([*own, *keywords])  # type: ignore[union-attr]  # pyright: ignore
+        more = [one for one in keywords if one.name != "sentences" or method is not Embedder.encode_iter]
+        method.__signature__ = inspect.Signature([*own, *more])  # type: ignore[union-attr]
 
 
 _show_keywords()

@@ -85,7 +85,7 @@ def pairwise(a: ArrayLike, b: ArrayLike, function: str = "cosine") -> NDArray[np
         return cast("NDArray[np.float32]", (left * right).sum(axis=1))
     difference = left - right
     if function == "euclidean":
-        return -np.sqrt(np.square(difference).sum(axis=1))
+        return cast("NDArray[np.float32]", -np.sqrt(np.square(difference).sum(axis=1)))
     if function == "manhattan":
         return cast("NDArray[np.float32]", -np.abs(difference).sum(axis=1))
     raise _unknown(function)

@@ -19,13 +19,6 @@ fn initialize(py: Python<'_>, library: Option<PathBuf>) -> PyResult<String> {
     Ok(loaded.map_err(|error| exceptions::raise(py, &error))?.version.clone())
 }
 
-/// Stops the work of all embedders and waits for it to end. Called once, when the interpreter exits: ONNX Runtime must
-/// not compute while the process tears it down.
-#[pyfunction]
-fn shut_down(py: Python<'_>) {
-    py.detach(crate::embedder::shut_down_all);
-}
-
 /// Text embeddings on ONNX Runtime; see the package `oxembed`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -33,8 +26,5 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<embedder::PyEmbedder>()?;
     module.add_class::<cancellation::CancellationToken>()?;
     module.add_class::<results::Usage>()?;
-    module.add_function(wrap_pyfunction!(initialize, module)?)?;
-    let shut_down = wrap_pyfunction!(shut_down, module)?;
-    module.py().import("atexit")?.call_method1("register", (shut_down,))?;
-    Ok(())
+    module.add_function(wrap_pyfunction!(initialize, module)?)
 }

@@ -20,7 +20,7 @@ impl<'py> Texts<'py> {
             let string = item?.cast_into::<PyString>().map_err(|error| {
                 let item = error.into_inner();
                 let kind = item.get_type().qualname().map_or_else(|_| "?".to_owned(), |name| name.to_string());
-                PyTypeError::new_err(format!("text {index} is {}, not a string", with_article(&kind)))
+                PyTypeError::new_err(format!("text {index} is of type {kind}, not str"))
             })?;
             strings.push(string);
         }
@@ -44,12 +44,4 @@ fn as_str<'a>(py: Python<'_>, index: usize, string: &'a Bound<'_, PyString>) -> 
         );
         raise(py, &EmbeddingError::invalid_text(index, message))
     })
-}
-
-fn with_article(kind: &str) -> String {
-    if kind == "NoneType" {
-        return "None".to_owned();
-    }
-    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
-    format!("{article} {kind}")
 }

@@ -17,8 +17,8 @@ use crate::error::{EmbeddingError, Result};
 
 /// How often a waiting call looks up.
 const LOOK_UP: Duration = Duration::from_millis(50);
-/// How long a closing pool waits for a run that was told to stop.
-const CLOSING: Duration = Duration::from_secs(5);
+/// How long a cancelled call waits for a run that was told to stop; ONNX Runtime looks up after every node.
+const STOPPING: Duration = Duration::from_millis(500);
 
 /// What the pool's workers do.
 pub trait Engine: Send + Sync + 'static {
@@ -92,6 +92,14 @@ struct Running<O> {
     number: u64,
     calls: Vec<Arc<Call<O>>>,
     stop: Arc<StopSignal>,
+}
+
+impl<O> Running<O> {
+    /// True where it works for `call`, and for others only if they have been given up as well.
+    fn is_only_for(&self, call: &Arc<Call<O>>) -> bool {
+        self.calls.iter().any(|other| Arc::ptr_eq(other, call))
+            && self.calls.iter().all(|other| other.cancelled.load(Ordering::SeqCst))
+    }
 }
 
 struct State<E: Engine> {
@@ -168,9 +176,6 @@ impl<E: Engine> Pool<E> {
             .map(|(number, work)| Item { call: Arc::clone(&call), number, work })
             .collect();
         let mut state = lock(&self.shared.state);
-        if state.closed {
-            return Err(EmbeddingError::inference_failed("the model has been shut down, as its process is ending"));
-        }
         self.start_threads(&mut state)?;
         if !items.is_empty() {
             state.calls.push_back(items);
@@ -203,29 +208,17 @@ impl<E: Engine> Pool<E> {
         Ok(())
     }
 
+    /// Takes the call out of the queue, stops runs that nobody else waits for and lets them come to their end: when a
+    /// cancelled call returns, nothing computes for it any more.
     fn give_up(&self, call: &Arc<Call<E::Output>>) {
         call.cancelled.store(true, Ordering::SeqCst);
         let mut state = lock(&self.shared.state);
         state.calls.retain(|pending| pending.front().is_some_and(|item| !Arc::ptr_eq(&item.call, call)));
-        for running in &state.running {
-            let nobody_waits = running.calls.iter().all(|other| other.cancelled.load(Ordering::SeqCst));
-            if running.calls.iter().any(|other| Arc::ptr_eq(other, call)) && nobody_waits {
-                running.stop.stop();
-            }
+        for running in state.running.iter().filter(|running| running.is_only_for(call)) {
+            running.stop.stop();
         }
-    }
-}
-
-impl<E: Engine> Pool<E> {
-    /// Takes no more calls, fails those that wait, stops what runs and waits for it to end, [`CLOSING`] at most.
-    pub fn close(&self) {
         let start = Instant::now();
-        let mut state = lock(&self.shared.state);
-        state.closed = true;
-        state.calls.clear();
-        state.running.iter().for_each(|running| running.stop.stop());
-        self.shared.available.notify_all();
-        while !state.running.is_empty() && start.elapsed() < CLOSING {
+        while state.running.iter().any(|running| running.is_only_for(call)) && start.elapsed() < STOPPING {
             drop(state);
             std::thread::sleep(Duration::from_millis(1));
             state = lock(&self.shared.state);
@@ -235,8 +228,14 @@ impl<E: Engine> Pool<E> {
 
 impl<E: Engine> Drop for Pool<E> {
     fn drop(&mut self) {
-        self.close();
-        let threads = std::mem::take(&mut lock(&self.shared.state).threads);
+        let threads = {
+            let mut state = lock(&self.shared.state);
+            state.closed = true;
+            state.calls.clear();
+            state.running.iter().for_each(|running| running.stop.stop());
+            std::mem::take(&mut state.threads)
+        };
+        self.shared.available.notify_all();
         for thread in threads {
             // A worker that panicked has told its calls; there is nothing left to report.
             drop(thread.join());

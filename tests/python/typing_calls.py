@@ -1,0 +1,126 @@
+"""Calls of the public interface, checked by mypy and pyright in strict mode; never run.
+
+`assert_type` holds what a call returns. A line with an ignore comment is a call that must be rejected: both checkers
+complain about an ignore that ignores nothing.
+"""
+
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, assert_type
+
+import numpy as np
+from numpy.typing import NDArray
+
+from oxembed import (
+    BatchEmbeddingRequest,
+    BatchEmbeddingResponse,
+    Embedder,
+    HealthStatus,
+    InvalidInputError,
+    ModelInfo,
+    ModelNotFoundError,
+    OxembedError,
+    SessionPlacement,
+    Usage,
+    __version__,
+)
+
+
+def constructors() -> None:
+    Embedder()
+    Embedder("BAAI/bge-small-en-v1.5", revision="main", cache_dir=Path("cache"), local_files_only=True, token=None)
+    Embedder(Path("folder"), provider=["cuda", "cpu"], threads=2, max_seq_length=128, truncate_dim=64)
+    Embedder("folder", provider="cpu", dtype="float32", onnx_file="onnx/model.onnx", device="cpu")
+    Embedder(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    Embedder("folder", "cpu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Embedder(threads="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def vectors(model: Embedder, texts: Iterable[str], column: "np.ndarray[Any, np.dtype[np.str_]]") -> None:
+    assert_type(model.encode("text"), NDArray[np.float32])
+    assert_type(model.encode(["a", "b"]), NDArray[np.float32])
+    assert_type(model.encode(texts), NDArray[np.float32])
+    assert_type(model.encode(column), NDArray[np.float32])
+    assert_type(model.encode("text", precision="float32"), NDArray[np.float32])
+    assert_type(model.encode("text", precision="float16"), NDArray[np.float16])
+    assert_type(model.encode(["a"], precision="binary"), NDArray[np.int8])
+    assert_type(model.encode(["a"], precision="ubinary"), NDArray[np.uint8])
+    assert_type(model.encode_query("text"), NDArray[np.float32])
+    assert_type(model.encode_document(texts, truncate_dim=64), NDArray[np.float32])
+    model.encode(
+        ["a"],
+        prompt_name=None,
+        prompt="query: ",
+        normalize_embeddings=True,
+        truncate_dim=64,
+        truncation="error",
+        show_progress_bar=False,
+        batch_size=32,
+        convert_to_numpy=True,
+        convert_to_tensor=False,
+        device="cpu",
+        output_value="sentence_embedding",
+    )
+    model.encode(sentences=["a"], batch_size=64)
+    model.encode(3)  # type: ignore[call-overload]  # pyright: ignore
+    model.encode([b"bytes"])  # type: ignore[list-item]  # pyright: ignore
+    model.encode("text", truncation="left")  # type: ignore[call-overload]  # pyright: ignore
+    model.encode("text", precision="int8")  # type: ignore[call-overload]  # pyright: ignore
+    model.encode("text", nonsense=True)  # type: ignore[call-overload]  # pyright: ignore
+
+
+def variable_precision(model: Embedder, precision: Literal["float32", "binary"]) -> NDArray[Any]:
+    return model.encode("text", precision=precision)
+
+
+def streams(model: Embedder, texts: Iterable[str]) -> None:
+    assert_type(model.encode_iter(texts), Generator[NDArray[np.float32], None, None])
+    for chunk in model.encode_iter(texts, chunk_size=100, prompt_name="document"):
+        assert_type(chunk, NDArray[np.float32])
+    model.encode_iter(texts, chunk_size="100")  # type: ignore[call-overload]  # pyright: ignore
+
+
+async def waiting(model: Embedder) -> None:
+    assert_type(await model.aencode("text"), NDArray[np.float32])
+    assert_type(await model.aencode(["a"], normalize_embeddings=True), NDArray[np.float32])
+
+
+def tokens_and_scores(model: Embedder, a: NDArray[np.float32], b: list[list[float]]) -> None:
+    assert_type(model.tokenize("text"), dict[str, NDArray[np.int64]])
+    assert_type(model.count_tokens("text"), int)
+    assert_type(model.count_tokens(["a", "b"]), list[int])
+    assert_type(model.similarity(a, b), NDArray[np.float32])
+    assert_type(model.similarity_pairwise(a, a), NDArray[np.float32])
+
+
+def itself(model: Embedder) -> None:
+    assert_type(model.dimension, int)
+    assert_type(model.max_seq_length, int)
+    assert_type(model.get_sentence_embedding_dimension(), int)
+    assert_type(model.prompts, dict[str, str])
+    assert_type(model.default_prompt_name, str | None)
+    assert_type(model.model_info(), ModelInfo)
+    assert_type(model.model_info().prompts, Mapping[str, str])
+    assert_type(model.health_check(), HealthStatus)
+    assert_type(model.placement(), list[SessionPlacement])
+    assert_type(__version__, str)
+    model.dimension = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def service(model: Embedder) -> None:
+    request = BatchEmbeddingRequest("all-MiniLM-L6-v2", ["a", "b"], normalize=False)
+    response = model.embed_batch(request, max_inputs=10)
+    assert_type(response, BatchEmbeddingResponse)
+    assert_type(response.embeddings, NDArray[np.float32])
+    assert_type(response.usage, Usage)
+    assert_type(response.usage.total_tokens, int)
+    assert_type(response.usage.truncated_inputs, int)
+    assert_type(response.usage.duration_ms, float)
+    request.model = "other"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def errors() -> None:
+    error: OxembedError = InvalidInputError("message")
+    value_error: ValueError = InvalidInputError("message")
+    not_found: FileNotFoundError = ModelNotFoundError("message")
+    raise error from ExceptionGroup("all", [value_error, not_found])

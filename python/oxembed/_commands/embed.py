@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from oxembed._commands.console import byte_progress, is_terminal, load_model, open_lines
@@ -27,12 +28,12 @@ def run(arguments: argparse.Namespace) -> int:
         output = stack.enter_context(open_output(arguments.output))
         model = load_model(arguments.model, arguments)
         options = _options(arguments)
-        empty: NDArray[Any] = model.encode([], **options)
+        encode: Callable[[list[str]], NDArray[Any]] = partial(model.encode, **options)
+        empty: NDArray[Any] = encode([])
         writer = stack.enter_context(open_writer(output, empty.shape[1], empty.dtype))
         if lines is None:
             texts = cast("list[str]", arguments.texts)
-            vectors: NDArray[Any] = model.encode(texts, **options)
-            writer.write(texts, vectors)
+            writer.write(texts, encode(texts))
             return 0
         show = arguments.output is not None or not is_terminal(sys.stdout)
         bar = stack.enter_context(byte_progress(lines, show=show))

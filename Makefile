@@ -1,0 +1,199 @@
+# `make help` lists the targets. The only tools taken from the system are a Rust toolchain (cargo) and a
+# Python of at least 3.11; everything else is installed into .venv, and .make remembers what is up to date.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SUFFIXES:
+
+# The Python that .venv is made from; by default the first one that is new enough.
+PYTHON ?=
+CARGO ?= cargo
+
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+RUN_PYTHON := $(BIN)/python
+# Not a Python dependency of anything: it reads .github/workflows only.
+WORKFLOW_LINTER := zizmor>=1.16,<2
+
+# ruff formats the code in Markdown too; what other programs wrote into model folders stays as they wrote it.
+NOT_OURS := --exclude tests/fixtures --exclude models/all-MiniLM-L6-v2
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+PIP := $(RUN_PYTHON) -m pip --quiet
+
+# In CI the lock file is the truth, and what only speeds up the next edit is not worth its disk space.
+ifdef CI
+LOCKED := --locked
+export CARGO_INCREMENTAL := 0
+endif
+
+RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*/*.rs)
+
+# A stamp is worth nothing once the thing it stands for was deleted by hand.
+ifeq ($(wildcard $(VENV)/pyvenv.cfg),)
+$(shell rm -rf .make)
+endif
+ifeq ($(wildcard python/oxembed/_core.*so python/oxembed/_core.*pyd),)
+$(shell rm -f .make/package)
+endif
+
+# Runs a command and shows one line, or everything it printed where it fails: $(CHECK) NAME COMMAND...
+CHECK := check() { name="$$1"; shift; log=".make/$$name.log"; mkdir -p .make; started=$$(date +%s); \
+	if "$$@" >"$$log" 2>&1; then printf 'ok    %-16s %4d s\n' "$$name" $$(($$(date +%s) - started)); \
+	else status=$$?; cat "$$log"; printf '\nFAIL  %s, by the command:\n      %s\n' "$$name" "$$*"; exit $$status; fi; }; \
+	check
+
+# The Rust tests get the library that the Python package finds: the one inside the installed onnxruntime wheel.
+FIND_RUNTIME := from oxembed.runtime import find_library; print(find_library())
+WITH_RUNTIME := library="$${ORT_DYLIB_PATH:-$$($(RUN_PYTHON) -c '$(FIND_RUNTIME)')}" || exit 1; export ORT_DYLIB_PATH="$$library";
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+##### The two commands of the README
+
+.PHONY: demo
+demo: .make/package ## set up and rank the lines of a real text file by meaning
+	@echo
+	@echo '$$ oxembed search "a digging machine cuts the network cable" --input data/jargon.txt --top 5'
+	@echo
+	@$(BIN)/oxembed search "a digging machine cuts the network cable" --input data/jargon.txt --top 5
+
+.PHONY: test
+test: setup lint rust-test model-test doctest wheel-test pytest ## set up and run every test, lint and type check
+	@echo 'Everything passed.'
+
+##### Setting up
+
+.PHONY: setup
+setup: .make/tools .make/package ## make .venv with all tools and the package, built from these sources
+
+.make/venv:
+	@mkdir -p .make
+	@command -v "$(CARGO)" >/dev/null || { \
+		echo 'oxembed needs a Rust toolchain, and there is no cargo on the PATH: install it from https://rustup.rs' >&2; \
+		exit 1; }
+	@new_enough='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	asked='$(PYTHON)'; found=; \
+	for python in $${asked:-python3 python3.14 python3.13 python3.12 python3.11 python}; do \
+		if "$$python" -c "$$new_enough" >/dev/null 2>&1; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "oxembed needs Python 3.11 or newer; $${asked:-the Python on the PATH} is absent or older." >&2; \
+		echo 'Install one, or name one: make setup PYTHON=/path/to/python3' >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$found" --version)"; \
+	"$$found" -m venv --clear $(VENV)
+	@$(PIP) install --upgrade 'pip>=25.1'
+	@touch $@
+
+.make/maturin: .make/venv pyproject.toml
+	@$(PIP) install --group build
+	@touch $@
+
+.make/tools: .make/maturin pyproject.toml Makefile
+	@echo 'Installing the tools for tests and lints'
+	@$(PIP) install --group dev '$(WORKFLOW_LINTER)'
+	@touch $@
+
+# Editable: a change of the Python sources needs no new build. Without a group named, maturin would install the
+# group `dev`, of which the demonstration needs nothing.
+.make/package: .make/maturin pyproject.toml $(RUST_SOURCES)
+	@echo 'Building the package (the first time, about two minutes on two cores)'
+	@PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release $(LOCKED) --group build
+	@touch $@
+
+.PHONY: build
+build: .make/package ## build the package into .venv, where its Rust sources changed
+
+.PHONY: wheel
+wheel: .make/package ## build the wheel into dist/
+	@rm -f dist/*.whl
+	@$(CHECK) wheel $(BIN)/maturin build --release $(LOCKED) --interpreter $(RUN_PYTHON) --out dist
+
+##### Lints and types
+
+.PHONY: lint
+lint: fmt-check clippy rustdoc types stubtest workflows ## every lint and type check
+
+.PHONY: fmt-check
+fmt-check: .make/tools ## is everything formatted, and does ruff agree?
+	@$(CHECK) rustfmt $(CARGO) fmt --check
+	@$(CHECK) ruff-format $(BIN)/ruff format --check --quiet $(NOT_OURS) .
+	@$(CHECK) ruff $(BIN)/ruff check --quiet .
+
+.PHONY: clippy
+clippy: ## clippy, without and with the Python binding
+	@$(CHECK) clippy $(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
+	@$(CHECK) clippy-python $(CARGO) clippy $(LOCKED) --all-targets --features python -- -D warnings
+
+.PHONY: rustdoc
+rustdoc: ## the Rust documentation, with no broken link
+	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
+
+# The two scripts have the same module name, so each is checked by itself.
+.PHONY: types
+types: .make/tools .make/package ## mypy and basedpyright, both strict
+	@$(CHECK) mypy $(BIN)/mypy --strict python tests/python
+	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
+	@$(CHECK) mypy-data $(BIN)/mypy --strict data/build.py
+	@$(CHECK) mypy-wheel $(BIN)/mypy --strict tests/wheel/check_wheel.py
+	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
+
+.PHONY: stubtest
+stubtest: .make/tools .make/package ## does the stub say what the compiled module has?
+	@$(CHECK) stubtest env MYPYPATH=python $(RUN_PYTHON) -m mypy.stubtest oxembed._core
+
+.PHONY: workflows
+workflows: .make/tools ## the CI workflows, by zizmor
+	@$(CHECK) zizmor $(BIN)/zizmor --offline --no-progress --quiet .github/workflows
+
+##### Tests
+
+.PHONY: rust-test
+rust-test: .make/package ## Rust tests and the examples in the documentation
+	@$(WITH_RUNTIME) if command -v cargo-nextest >/dev/null; then \
+		$(CARGO) nextest run $(LOCKED) --cargo-quiet --no-fail-fast --status-level slow --final-status-level fail; \
+	else $(CARGO) test $(LOCKED) --quiet --no-fail-fast --lib --bins --tests --examples; fi
+	@$(WITH_RUNTIME) $(CARGO) test $(LOCKED) --quiet --doc
+
+.PHONY: model-test
+model-test: .make/package ## is the embedded model what models/build.py makes?
+	@$(CHECK) model $(RUN_PYTHON) models/build.py --check
+
+.PHONY: doctest
+doctest: .make/tools .make/package ## the examples in the Python documentation
+	@$(CHECK) doctest $(RUN_PYTHON) -m pytest --quiet --doctest-modules python/oxembed
+
+.PHONY: wheel-test
+wheel-test: wheel ## install the wheel into an empty environment and use it with no network
+	@$(CHECK) wheel-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist
+
+.PHONY: pytest
+pytest: .make/tools .make/package ## the Python tests; PYTEST_ARGS="-k name" picks some
+	@$(RUN_PYTHON) -m pytest $(PYTEST_ARGS)
+
+##### The rest
+
+.PHONY: bench
+bench: setup ## measure against other programs, side by side in one run
+	@$(RUN_PYTHON) benches/python/run.py
+
+.PHONY: format
+format: .make/tools ## format everything and mend what ruff can mend
+	@$(CARGO) fmt
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format --quiet $(NOT_OURS) .
+
+.PHONY: clean
+clean: ## remove everything that make made
+	@rm -rf $(VENV) .make dist target python/oxembed/_core.*so python/oxembed/_core.*pyd
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

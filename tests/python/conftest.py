@@ -1,0 +1,83 @@
+"""What several test files need: the embedded model, the fixtures' folders and golden vectors, and clean processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from oxembed import Embedder
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+TOLERANCE = 1e-5
+
+
+class Golden(NamedTuple):
+    """A fixture's folder with what sentence-transformers made of it."""
+
+    folder: Path
+    texts: list[str]
+    vectors: dict[str, NDArray[np.float32]]
+
+
+def read_golden(name: str) -> Golden:
+    folder = FIXTURES / name
+    texts = json.loads((folder / "golden_texts.json").read_text(encoding="utf-8"))
+    with np.load(folder / "golden.npz") as stored:
+        return Golden(folder, texts, {key: stored[key] for key in stored.files})
+
+
+@pytest.fixture(scope="session")
+def golden() -> Golden:
+    """A BERT with mean pooling and the prompts "query" and "document"."""
+    return read_golden("bert-mean-prompts")
+
+
+@pytest.fixture(scope="session")
+def embedder() -> Embedder:
+    """The embedded model."""
+    from oxembed import Embedder
+
+    return Embedder()
+
+
+@pytest.fixture(scope="session")
+def small(golden: Golden) -> Embedder:
+    """The model of `golden`: small and fast, with prompts."""
+    from oxembed import Embedder
+
+    return Embedder(golden.folder)
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty Hugging Face cache folder, the only one that the environment names."""
+    for name in ("HF_HOME", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "SENTENCE_TRANSFORMERS_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    cache = tmp_path / "hub"
+    cache.mkdir()
+    monkeypatch.setenv("HF_HUB_CACHE", str(cache))
+    return cache
+
+
+def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    """Run a script in a fresh interpreter, with warnings on and outside the repository's folder."""
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        encoding="utf-8",
+        cwd=Path(sys.prefix),
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
