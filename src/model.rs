@@ -1,6 +1,6 @@
 //! A model folder made ready to run: which graph, which tokenizer, which steps after it.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use crate::batch::Layout;
@@ -15,7 +15,7 @@ use crate::runtime::initializers::Initializers;
 use crate::runtime::library::Library;
 use crate::runtime::ports::{OutputKind, discover};
 use crate::runtime::session::{Feed, Graph, LoadedSession, OutputType, Ports, SessionFactory};
-use crate::tokenization::Tokenization;
+use crate::tokenization::{Bounds, Tokenization};
 use crate::weights::Weights;
 
 /// What the user asked for when loading.
@@ -66,13 +66,16 @@ impl Model {
         let source = choose_source(&folder, settings, &mut assumptions)?;
         let Source { graph, name, family, parameters, architecture } = source;
         let max_tokens = max_tokens(&folder, settings, architecture.as_ref(), &mut assumptions)?;
-        let vocabulary = architecture.as_ref().map(|architecture| architecture.vocabulary_size);
+        let bounds = Bounds {
+            vocabulary: architecture.as_ref().map(|architecture| architecture.vocabulary_size),
+            token_types: architecture.as_ref().and_then(|architecture| architecture.token_types),
+        };
         // The tokenizer takes as long to read as the session to make.
         let file = graph_file(&graph);
         let factory = Arc::new(SessionFactory::new(library, graph));
         let (tokenization, session) = std::thread::scope(|scope| {
             let session = scope.spawn(|| factory.create(settings.threads));
-            let tokenization = Tokenization::load(&folder.tokenizer, max_tokens, vocabulary);
+            let tokenization = Tokenization::load(&folder.tokenizer, max_tokens, bounds);
             let session = session.join().map_err(|_| EmbeddingError::internal("making a session panicked"));
             (tokenization, session)
         });
@@ -82,7 +85,9 @@ impl Model {
         let padding_id = padding_id(&folder, &tokenization)?;
         let positions = architecture.as_ref().and_then(|architecture| architecture.positions);
         let layout = Layout {
-            padding_side: folder.tokenizer.padding_side,
+            // A graph that is told positions gives the same bits on either side only where softmax adds up the same
+            // numbers in the same lanes, which is the right.
+            padding_side: if positions.is_some() { Side::Right } else { folder.tokenizer.padding_side },
             padding_id,
             positions: positions.unwrap_or(PositionScheme::FromZero),
         };
@@ -101,7 +106,7 @@ impl Model {
             default_prompt_name: folder.prompts.default_prompt_name.clone(),
             similarity_fn_name: folder.similarity.name().to_owned(),
             padding_side: side_name(folder.tokenizer.padding_side).to_owned(),
-            vocabulary_size: vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
+            vocabulary_size: bounds.vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
             parameters,
             dtype: "float32".to_owned(),
             provider: settings.provider.clone(),
@@ -168,8 +173,9 @@ fn choose_source(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mu
     };
     if let Some(file) = &settings.onnx_file {
         let path = folder.transformer_path.join(file);
-        if !path.is_file() {
-            let problem = "the file named by onnx_file does not exist in the model folder";
+        let is_inside = file.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        if !is_inside || !path.is_file() {
+            let problem = "onnx_file has to name a file inside the model folder, such as onnx/model.onnx";
             return Err(EmbeddingError::invalid_model(&path, problem));
         }
         // Settings that we could not write a graph for do not matter to a graph that exists.
@@ -190,6 +196,8 @@ fn choose_source(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mu
         }
         (Ok(Some(_)), None) => Err(no_weights(folder, &weights)),
         (Ok(None), None) => Err(unknown_family(folder)),
+        // A setting that we could not write a graph for does not matter to a graph that exists.
+        (Err(_), Some(onnx)) if !weights.is_file() => Ok(onnx_source(folder, onnx, None)),
         (Err(error), _) => Err(error),
     }
 }

@@ -1,13 +1,15 @@
 //! Texts into token ids, in parallel, truncated to the model's limit and counted.
 
 mod class_settings;
+mod quiet;
 
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
+
+use quiet::quietly;
 
 use crate::batch::TokenRow;
 use crate::config::{Side, TokenizerConfig};
@@ -29,7 +31,17 @@ pub struct Tokenization {
     stored_padding_token: Option<String>,
     /// Most tokens of a text, special tokens included.
     max_tokens: usize,
-    vocabulary_size: Option<usize>,
+    token_types: bool,
+    bounds: Bounds,
+}
+
+/// Rows of the model's tables, where they are known: ids and types have to be below them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Rows of the embedding table.
+    pub vocabulary: Option<usize>,
+    /// Rows of the token-type table.
+    pub token_types: Option<usize>,
 }
 
 /// What to do with a text of more tokens than the model takes.
@@ -96,17 +108,17 @@ impl TokenizedTexts {
 }
 
 impl Tokenization {
-    /// Reads `tokenizer.json`. `max_tokens` and `vocabulary_size` are the bounds that the graph sets.
+    /// Reads `tokenizer.json`. `max_tokens` and `bounds` are what the graph sets.
     ///
     /// # Errors
     /// `InvalidModel` where the file is broken, or its own special tokens do not fit the model.
-    pub fn load(config: &TokenizerConfig, max_tokens: usize, vocabulary_size: Option<usize>) -> Result<Self> {
+    pub fn load(config: &TokenizerConfig, max_tokens: usize, bounds: Bounds) -> Result<Self> {
         let file = config.file.clone();
         let broken = |problem: String| EmbeddingError::invalid_model(&file, problem);
         let bytes = std::fs::read(&file).map_err(|error| broken("the file cannot be read".into()).caused_by(error))?;
         // The crate panics on some malformed files where it should return an error.
-        let mut tokenizer = catch_unwind(|| Tokenizer::from_bytes(&bytes))
-            .map_err(|_| broken("not a tokenizer that the `tokenizers` library can read".into()))?
+        let mut tokenizer = quietly(|| Tokenizer::from_bytes(&bytes))
+            .ok_or_else(|| broken("not a tokenizer that the `tokenizers` library can read".into()))?
             .map_err(|error| broken(format!("not a tokenizer that the `tokenizers` library can read: {error}")))?;
         let stored_padding_token = tokenizer.get_padding().map(|padding| padding.pad_token.clone());
         let truncation_side = truncation_side(config, &tokenizer);
@@ -129,7 +141,8 @@ impl Tokenization {
             special_ids,
             stored_padding_token,
             max_tokens,
-            vocabulary_size,
+            token_types: config.token_types,
+            bounds,
         };
         // The special tokens alone: a tokenizer that belongs to another model is often caught here.
         tokenization.encode("")?;
@@ -176,17 +189,18 @@ impl Tokenization {
     /// Tokens of one text.
     ///
     /// # Errors
-    /// `InvalidInput` where the tokenizer refuses the text, `InvalidModel` where it gives an id that the model has no
-    /// embedding for.
+    /// `InvalidModel` where the tokenizer fails, or gives an id that the model has no embedding for.
     pub fn encode(&self, text: &str) -> Result<TokenizedText> {
-        let refused =
-            |reason: String| EmbeddingError::invalid_input(format!("the tokenizer cannot encode the text: {reason}"));
-        let encoding = catch_unwind(AssertUnwindSafe(|| self.encode_whole(text)))
-            .map_err(|_| refused("it failed inside the `tokenizers` library".to_owned()))?
-            .map_err(|error| refused(error.to_string()))?;
+        // A tokenizer takes any text: where it fails, its file is to blame.
+        let broken = |reason: String| {
+            EmbeddingError::invalid_model(&self.file, format!("the tokenizer fails on a text: {reason}"))
+        };
+        let encoding = quietly(|| self.encode_whole(text))
+            .ok_or_else(|| broken("the `tokenizers` library panicked".to_owned()))?
+            .map_err(|error| broken(error.to_string()))?;
         let (encoding, whole_length) = encoding;
         let ids = encoding.get_ids().to_vec();
-        if let Some(rows) = self.vocabulary_size
+        if let Some(rows) = self.bounds.vocabulary
             && let Some(id) = ids.iter().find(|id| **id as usize >= rows)
         {
             let problem = format!(
@@ -195,9 +209,23 @@ impl Tokenization {
             );
             return Err(EmbeddingError::invalid_model(&self.file, problem));
         }
-        let type_ids = encoding.get_type_ids();
-        let type_ids = if type_ids.iter().any(|id| *id != 0) { type_ids.to_vec() } else { Vec::new() };
+        let type_ids = self.type_ids(&encoding)?;
         Ok(TokenizedText { ids, type_ids, whole_length })
+    }
+
+    /// Token types, where the model is given them and one of them is not zero.
+    fn type_ids(&self, encoding: &Encoding) -> Result<Vec<u32>> {
+        let type_ids = encoding.get_type_ids();
+        let Some(largest) = type_ids.iter().max().filter(|largest| self.token_types && **largest > 0) else {
+            return Ok(Vec::new());
+        };
+        if let Some(rows) = self.bounds.token_types
+            && *largest as usize >= rows
+        {
+            let problem = format!("the tokenizer gives the token type {largest}, and the model has {rows} of them");
+            return Err(EmbeddingError::invalid_model(&self.file, problem));
+        }
+        Ok(type_ids.to_vec())
     }
 
     /// The truncated encoding and the number of tokens before truncation.
@@ -215,7 +243,7 @@ impl Tokenization {
     /// calling thread, whether to go on.
     ///
     /// # Errors
-    /// As [`Tokenization::encode`], naming the text; `Cancelled` where `watch` breaks.
+    /// As [`Tokenization::encode`], with the text's position; `Cancelled` where `watch` breaks.
     pub fn encode_all(
         &self,
         prompt: Option<&str>,
@@ -292,9 +320,13 @@ impl Tokenization {
                 None => text,
             };
             self.encode(text).map_err(|error| match error {
-                EmbeddingError::InvalidInput { message, .. } => {
-                    EmbeddingError::invalid_text(first + offset, format!("text {}: {message}", first + offset))
-                }
+                EmbeddingError::InvalidModel { file, key, value, problem, source } => EmbeddingError::InvalidModel {
+                    file,
+                    key,
+                    value,
+                    problem: format!("{problem} (text {})", first + offset),
+                    source,
+                },
                 other => other,
             })
         };

@@ -98,6 +98,8 @@ pub struct Weights {
     path: PathBuf,
     real_path: PathBuf,
     tensors: BTreeMap<String, StoredTensor>,
+    /// Tensors of types that are not understood, and their types.
+    others: BTreeMap<String, Dtype>,
     /// Put before every name that an author asks for: `bert.`, `model.` or nothing.
     prefix: String,
 }
@@ -114,6 +116,7 @@ impl Weights {
         // hazard mmap cannot exclude; model files are replaced by rename, never rewritten in place.
         let map = unsafe { Mmap::map(&file) }
             .map_err(|error| EmbeddingError::invalid_model(path, "the file cannot be mapped").caused_by(error))?;
+        refuse_large_header(path, &map)?;
         let (header_length, metadata) = SafeTensors::read_metadata(&map).map_err(|error| {
             EmbeddingError::invalid_model(
                 path,
@@ -126,16 +129,19 @@ impl Weights {
             .map_err(|error| EmbeddingError::invalid_model(path, "the file went away").caused_by(error))?;
         let start = header_length + 8;
         let file = Arc::new(map);
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (name, info) in metadata.tensors() {
-            // Integer buffers (`position_ids` of old exports) are nothing that an author asks for.
-            let Some(dtype) = stored_type(info.dtype) else { continue };
+            let Some(dtype) = stored_type(info.dtype) else {
+                // Integer buffers (`position_ids` of old exports) are nothing that an author asks for.
+                others.insert(name, info.dtype);
+                continue;
+            };
             let range = start + info.data_offsets.0..start + info.data_offsets.1;
             let tensor =
                 StoredTensor { name: name.clone(), shape: info.shape.clone(), dtype, file: Arc::clone(&file), range };
             tensors.insert(name, tensor);
         }
-        Ok(Self { path: path.to_owned(), real_path, tensors, prefix: String::new() })
+        Ok(Self { path: path.to_owned(), real_path, tensors, others, prefix: String::new() })
     }
 
     /// The folder that holds the file itself: a Hugging Face cache has links to files elsewhere.
@@ -168,7 +174,7 @@ impl Weights {
     /// # Errors
     /// [`EmbeddingError::InvalidModel`] where no tensor or more than one ends in `anchor`.
     pub fn with_prefix_of(mut self, anchor: &str) -> Result<Self> {
-        let mut prefixes = self.tensors.keys().filter_map(|name| {
+        let mut prefixes = self.tensors.keys().chain(self.others.keys()).filter_map(|name| {
             let prefix = name.strip_suffix(anchor)?;
             (prefix.is_empty() || prefix.ends_with('.')).then_some(prefix)
         });
@@ -212,6 +218,11 @@ impl Weights {
     }
 
     fn missing(&self, name: &str) -> EmbeddingError {
+        if let Some(dtype) = self.others.get(&self.full_name(name)) {
+            let stored = Some(format!("stored as {dtype:?}"));
+            let problem = "float32 (F32), float16 (F16) and bfloat16 (BF16) are understood";
+            return EmbeddingError::invalid_key(&self.path, &self.full_name(name), stored, problem);
+        }
         let stored: Vec<&str> = self.tensors.keys().take(3).map(String::as_str).collect();
         let problem = if stored.is_empty() {
             "the tensor is missing; the file holds no floating-point tensors (float32, float16, bfloat16)".to_owned()
@@ -219,6 +230,20 @@ impl Weights {
             format!("the tensor is missing; the file holds {} tensors: {}, …", self.tensors.len(), stored.join(", "))
         };
         EmbeddingError::invalid_key(&self.path, &self.full_name(name), None, problem)
+    }
+}
+
+/// The largest models have headers of a few hundred kilobytes; parsing a hostile one takes ten times its size.
+const MAX_HEADER_BYTES: u64 = 8 << 20;
+
+fn refuse_large_header(path: &Path, bytes: &[u8]) -> Result<()> {
+    match bytes.first_chunk().map(|length| u64::from_le_bytes(*length)) {
+        Some(length) if length > MAX_HEADER_BYTES => {
+            let problem =
+                format!("its header says that it is {length} bytes long; at most {MAX_HEADER_BYTES} are read");
+            Err(EmbeddingError::invalid_model(path, problem))
+        }
+        _ => Ok(()),
     }
 }
 

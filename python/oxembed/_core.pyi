@@ -6,6 +6,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["CancellationToken", "Embedder", "Usage", "__version__", "initialize"]
+
 __version__: str
 
 @final

@@ -74,8 +74,8 @@ def check_strings(items: list[object], start: int = 0) -> list[str]:
             except UnicodeEncodeError as error:
                 code = ord(item[error.start])
                 raise InvalidInputError(
-                    f"text {index} has a lone surrogate (U+{code:04X} at character {error.start}), so it is not valid "
-                    'Unicode and cannot be tokenized; replace it, for example with text.encode("utf-8", "replace").decode()'
+                    f"text {index} has a lone surrogate (U+{code:04X} at character {error.start}), so it is not "
+                    'valid Unicode; replace it, for example with text.encode("utf-8", "replace").decode()'
                 ) from None
     return cast("list[str]", items)
 

@@ -69,7 +69,7 @@ impl ModelFolder {
         } else {
             (read_settings(&transformer_path)?, ModelSettings::read(&root.given, &mut assumptions)?)
         };
-        let tokenizer = TokenizerConfig::read(&transformer_path, settings)?;
+        let tokenizer = TokenizerConfig::read(&transformer_path, settings, transformer.as_ref())?;
         let modules = if let Some(ModuleList { modules, .. }) = list {
             modules
         } else {

@@ -11,6 +11,7 @@ mod modules;
 mod paths;
 mod prompts;
 mod tokenizer;
+mod tokenizer_class;
 mod transformer;
 
 #[cfg(test)]
@@ -22,5 +23,6 @@ pub use layers::{Dense, Pooling};
 pub use modules::Module;
 pub use prompts::{Prompts, Similarity};
 pub use tokenizer::{LengthLimit, MAX_TOKENIZER_BYTES, Side, TokenizerConfig};
+pub use tokenizer_class::{Rebuilds, TokenizerClass};
 
 pub use crate::postprocess::{Activation, PoolingMode};

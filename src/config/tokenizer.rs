@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::document::{Document, is_absent, refuse_large_file};
+use super::tokenizer_class::TokenizerClass;
 use super::transformer::TransformerSettings;
 use crate::error::{EmbeddingError, Result};
 
@@ -71,6 +72,12 @@ pub struct TokenizerConfig {
     ///
     /// sentence-transformers counts a prompt's tokens with it: one special token at their end is not the prompt's.
     pub special_tokens: Vec<String>,
+    /// The class that transformers would make, with what it decides.
+    pub class: TokenizerClass,
+    /// Whether the model is given token types: the class decides, unless `model_input_names` does.
+    pub token_types: bool,
+    /// Special tokens spelled out in a text are text.
+    pub split_special_tokens: bool,
     /// `tokenizer_config.json` as it stands.
     pub document: Option<Document>,
 }
@@ -84,14 +91,23 @@ impl TokenizerConfig {
     }
 
     /// Reads the settings in the transformer's folder.
-    pub(super) fn read(folder: &Path, settings: TransformerSettings) -> Result<Self> {
+    pub(super) fn read(folder: &Path, settings: TransformerSettings, transformer: Option<&Document>) -> Result<Self> {
         let file = folder.join("tokenizer.json");
         require_tokenizer(folder, &file)?;
         let document = Document::read_optional(&folder.join(CONFIG))?;
-        let special = SpecialTokens::read(folder, document.as_ref())?;
+        let class = TokenizerClass::read(document.as_ref(), transformer)?;
+        let mut special = SpecialTokens::read(folder, document.as_ref())?;
+        for token in class.special_tokens {
+            special.add(token);
+        }
+        let (mut token_types, mut split_special_tokens) = (class.token_types, false);
         let (mut model_max_length, mut padding_side, mut truncation_side) = (None, None, None);
         if let Some(document) = &document {
             model_max_length = model_max_length_of(document)?;
+            if let Some(names) = document.optional_strings("model_input_names")? {
+                token_types = names.contains(&"token_type_ids");
+            }
+            split_special_tokens = document.bool_or("split_special_tokens", false)?;
             padding_side = document.optional_choice("padding_side", &SIDES)?;
             truncation_side = document.optional_choice("truncation_side", &SIDES)?;
         }
@@ -102,8 +118,11 @@ impl TokenizerConfig {
             padding_side: padding_side.unwrap_or_default(),
             truncation_side,
             do_lower_case: settings.do_lower_case,
-            pad_token: special.pad_token,
+            pad_token: special.pad_token.or_else(|| class.pad_token.map(str::to_owned)),
             special_tokens: special.all,
+            class,
+            token_types,
+            split_special_tokens,
             document,
         })
     }

@@ -17,6 +17,20 @@ pub enum Activation {
     Silu,
     /// Hyperbolic tangent.
     Tanh,
+    /// The logistic function.
+    Sigmoid,
+    /// GELU cut off at -10 and 10.
+    Gelu10,
+    /// `x` as it is.
+    Linear,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `max(x, 0)` squared.
+    ReluSquared,
+    /// `x`, or a hundredth of it below zero.
+    LeakyRelu,
+    /// `x * tanh(softplus(x))`.
+    Mish,
 }
 
 /// Names in `config.json`, as transformers spells them.
@@ -27,11 +41,19 @@ pub const ACTIVATIONS: &[(&str, Activation)] = &[
     ("gelu_fast", Activation::GeluTanh),
     ("gelu_pytorch_tanh", Activation::GeluTanh),
     ("gelu_python_tanh", Activation::GeluTanh),
+    ("gelu_accurate", Activation::GeluTanh),
+    ("gelu_10", Activation::Gelu10),
     ("quick_gelu", Activation::QuickGelu),
     ("relu", Activation::Relu),
     ("silu", Activation::Silu),
     ("swish", Activation::Silu),
     ("tanh", Activation::Tanh),
+    ("sigmoid", Activation::Sigmoid),
+    ("linear", Activation::Linear),
+    ("relu6", Activation::Relu6),
+    ("relu2", Activation::ReluSquared),
+    ("leaky_relu", Activation::LeakyRelu),
+    ("mish", Activation::Mish),
 ];
 
 impl Activation {
@@ -46,6 +68,23 @@ impl Activation {
             Self::Relu => builder.node("Relu", &[value], &[]),
             Self::Silu => builder.node_in(MICROSOFT, "QuickGelu", &[value], &[("alpha", Attribute::Float(1.0))]),
             Self::Tanh => builder.node("Tanh", &[value], &[]),
+            Self::Sigmoid => builder.node("Sigmoid", &[value], &[]),
+            Self::Gelu10 => {
+                let (low, high) = (builder.number(-10.0), builder.number(10.0));
+                let gelu = builder.node_in(MICROSOFT, "Gelu", &[value], &[]);
+                builder.node("Clip", &[&gelu, &low, &high], &[])
+            }
+            Self::Linear => value.clone(),
+            Self::Relu6 => {
+                let (low, high) = (builder.number(0.0), builder.number(6.0));
+                builder.node("Clip", &[value, &low, &high], &[])
+            }
+            Self::ReluSquared => {
+                let positive = builder.node("Relu", &[value], &[]);
+                builder.node("Mul", &[&positive, &positive], &[])
+            }
+            Self::LeakyRelu => builder.node("LeakyRelu", &[value], &[("alpha", Attribute::Float(0.01))]),
+            Self::Mish => builder.node("Mish", &[value], &[]),
         }
     }
 }

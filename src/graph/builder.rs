@@ -143,6 +143,11 @@ impl GraphBuilder {
         self.constant(DataType::Int64, &[], value.to_le_bytes().to_vec())
     }
 
+    /// A scalar number inside the model's bytes.
+    pub fn number(&mut self, value: f32) -> Value {
+        self.constant(DataType::Float, &[], value.to_le_bytes().to_vec())
+    }
+
     fn constant(&mut self, data_type: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
         let name = format!("constant_{}", self.graph.initializer.len());
         self.graph.initializer.push(TensorProto {

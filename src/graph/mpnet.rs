@@ -39,7 +39,7 @@ const PADDING_ID: u32 = 1;
 /// Fixed in `transformers`: the setting in config.json only sizes the table.
 const BUCKETS: usize = 32;
 /// Fixed in `transformers`.
-const MAX_DISTANCE: f32 = 128.0;
+const MAX_DISTANCE: u16 = 128;
 
 fn read(config: &Document) -> Result<Box<dyn Author>> {
     let positions = PositionScheme::AfterPadding { padding_id: PADDING_ID };
@@ -65,7 +65,8 @@ fn attention_bias(
     let heads = encoder.heads;
     let shape = [encoder.relative_rows, heads];
     let table = weights.tensor("encoder.relative_attention_bias.weight", &shape)?.to_f32();
-    let furthest = encoder.architecture.max_tokens - 1;
+    // Beyond `MAX_DISTANCE` all distances share one bucket, so the table needs no more columns.
+    let furthest = usize::from(MAX_DISTANCE);
     let distances = 2 * furthest + 1;
     let mut by_distance = Vec::with_capacity(heads * distances);
     for head in 0..heads {
@@ -84,7 +85,9 @@ fn attention_bias(
     let keys = builder.node("Unsqueeze", &[&range, &first], &[]);
     let queries = builder.node("Unsqueeze", &[&range, &second], &[]);
     let distance = builder.node("Sub", &[&keys, &queries], &[]);
-    let offset = builder.integer(i64::try_from(furthest).unwrap_or(i64::MAX));
+    let limit = i64::try_from(furthest).unwrap_or(i64::MAX);
+    let (lowest, offset) = (builder.integer(-limit), builder.integer(limit));
+    let distance = builder.node("Clip", &[&distance, &lowest, &offset], &[]);
     let column = builder.node("Add", &[&distance, &offset], &[]);
     let bias = builder.node("Gather", &[&by_distance, &column], &[("axis", Attribute::Int(1))]);
     Ok(builder.node("Unsqueeze", &[&bias, &first], &[]))
@@ -101,7 +104,7 @@ fn bucket(distance: isize) -> usize {
         return after + distance;
     }
     // In f32 and in this order, as torch does it: the rounding decides on which side of an edge a distance falls.
-    let logarithm = (distance as f32 / exact as f32).ln() / (MAX_DISTANCE / exact as f32).ln();
+    let logarithm = (distance as f32 / exact as f32).ln() / (f32::from(MAX_DISTANCE) / exact as f32).ln();
     let bucket = exact + (logarithm * (half - exact) as f32) as usize;
     after + bucket.min(half - 1)
 }

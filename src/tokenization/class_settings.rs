@@ -11,42 +11,39 @@ use tokenizers::models::ModelWrapper;
 use tokenizers::normalizers::{BertNormalizer, Lowercase, NormalizerWrapper, Sequence};
 use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 
-use crate::config::{Document, TokenizerConfig};
+use crate::config::{Rebuilds, TokenizerConfig};
 use crate::error::{EmbeddingError, Result};
-
-const BERT_CLASSES: &[&str] = &["Bert", "DistilBert", "MPNet"];
-const ROBERTA_CLASSES: &[&str] = &["Roberta"];
 
 /// Applies them to a tokenizer as `tokenizer.json` describes it.
 pub fn apply(tokenizer: &mut Tokenizer, config: &TokenizerConfig) -> Result<()> {
-    if let Some(settings) = &config.document {
-        let class = settings.optional_str("tokenizer_class")?.unwrap_or_default();
-        let stem = class.strip_suffix("Fast").unwrap_or(class).strip_suffix("Tokenizer").unwrap_or_default();
-        if BERT_CLASSES.contains(&stem) {
-            rebuild_bert_normalizer(tokenizer, settings, &config.file)?;
-        } else if ROBERTA_CLASSES.contains(&stem) {
-            set_prefix_space(tokenizer, settings.bool_or("add_prefix_space", false)?);
+    match config.class.rebuilds {
+        Rebuilds::Nothing => {}
+        Rebuilds::BertNormalizer => rebuild_bert_normalizer(tokenizer, config)?,
+        Rebuilds::PrefixSpace => {
+            let settings = config.document.as_ref();
+            let asked = settings.map(|settings| settings.bool_or("add_prefix_space", false)).transpose()?;
+            set_prefix_space(tokenizer, asked.unwrap_or(false));
         }
     }
+    tokenizer.set_encode_special_tokens(config.split_special_tokens);
     if config.do_lower_case {
         lower_case_first(tokenizer, &config.file)?;
     }
     Ok(())
 }
 
-fn rebuild_bert_normalizer(tokenizer: &mut Tokenizer, settings: &Document, file: &Path) -> Result<()> {
+fn rebuild_bert_normalizer(tokenizer: &mut Tokenizer, config: &TokenizerConfig) -> Result<()> {
     let is_word_piece = matches!(tokenizer.get_model(), ModelWrapper::WordPiece(_));
     let Some(NormalizerWrapper::BertNormalizer(stored)) = tokenizer.get_normalizer() else { return Ok(()) };
     if !is_word_piece {
         return Ok(());
     }
-    let normalizer = BertNormalizer::new(
-        stored.clean_text,
-        settings.bool_or("tokenize_chinese_chars", true)?,
-        settings.optional_bool("strip_accents")?,
-        settings.bool_or("do_lower_case", true)?,
-    );
-    replace_normalizer(tokenizer, normalizer.into(), file)
+    let settings = config.document.as_ref();
+    let flag = |key: &str| settings.map_or(Ok(true), |settings| settings.bool_or(key, true));
+    let strip_accents = settings.map(|settings| settings.optional_bool("strip_accents")).transpose()?.flatten();
+    let normalizer =
+        BertNormalizer::new(stored.clean_text, flag("tokenize_chinese_chars")?, strip_accents, flag("do_lower_case")?);
+    replace_normalizer(tokenizer, normalizer.into(), &config.file)
 }
 
 fn set_prefix_space(tokenizer: &mut Tokenizer, add_prefix_space: bool) {

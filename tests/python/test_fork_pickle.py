@@ -141,7 +141,7 @@ def test_fork_of_a_fork_and_new_embedders_there() -> None:
 def test_fork_while_other_threads_encode(ending: str) -> None:
     done = run_python(
         f"""
-        import os, sys, threading
+        import os, sys, threading, time
         from oxembed import Embedder
 
         model = Embedder()
@@ -155,12 +155,14 @@ def test_fork_while_other_threads_encode(ending: str) -> None:
         threads = [threading.Thread(target=work) for _ in range(3)]
         for thread in threads:
             thread.start()
+        started = time.perf_counter()
         for _ in range(5):
             pid = os.fork()
             if pid == 0:
                 same = (model.encode("one") == expected).all()
                 {ending}
             assert os.waitpid(pid, 0)[1] == 0
+        assert time.perf_counter() - started < 15, "a child waited for threads that it does not have"
         stop.set()
         for thread in threads:
             thread.join()
