@@ -139,12 +139,11 @@ clippy: ## clippy, without and with the Python binding
 rustdoc: ## the Rust documentation, with no broken link
 	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
 
-# The two scripts have the same module name, so each is checked by itself.
+# Scripts of one module name each, so each is checked by itself.
 .PHONY: types
 types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy $(BIN)/mypy --strict python tests/python
 	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
-	@$(CHECK) mypy-data $(BIN)/mypy --strict data/build.py
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict tests/wheel/check_wheel.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
@@ -184,8 +183,8 @@ pytest: .make/tools .make/package ## the Python tests; PYTEST_ARGS="-k name" pic
 ##### The rest
 
 .PHONY: bench
-bench: setup ## measure against other programs, side by side in one run
-	@$(RUN_PYTHON) benches/python/run.py
+bench: setup ## measure against other programs in one run; needs ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx
+	@$(RUN_PYTHON) benches/python/run.py --onnx "$(or $(ONNX),$(error name the torch export to compare with: make bench ONNX=path/to/model.onnx))"
 
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend

@@ -200,12 +200,13 @@ def main() -> None:
     """Runs every measurement and prints it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--onnx", type=Path, required=True, help="torch export of all-MiniLM-L6-v2")
+    parser.add_argument("--texts", type=Path, default=ROOT / "data" / "short_texts.txt", help="a text a line")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--stream", type=int, default=200_000, help="texts to stream; 0 leaves it out")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     args = parser.parse_args()
-    texts = [line for line in (ROOT / "data" / "sentences.txt").read_text(encoding="utf-8").splitlines() if line]
+    texts = [line for line in args.texts.read_text(encoding="utf-8").splitlines() if line]
     results: dict[str, Any] = {
         "machine": {
             "cpu": platform.processor() or platform.machine(),
