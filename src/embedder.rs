@@ -162,34 +162,23 @@ impl Embedder {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f32>> {
         let mut values = vec![0.0; texts * options.dimension];
-        let mut done = 0;
-        let mut place = |output: BatchRows| {
-            for (row, numbers) in output.rows.iter().zip(output.values.chunks_exact(options.dimension.max(1))) {
-                for text in places.of(*row) {
-                    if let Some(slot) = values.get_mut(text * options.dimension..(text + 1) * options.dimension) {
-                        slot.copy_from_slice(numbers);
-                    }
-                    done += 1;
-                }
-            }
-            done
-        };
         let plan = self.plan(&tokens);
-        let texts = Arc::new(tokens);
+        let tokens = Arc::new(tokens);
         let works: Vec<BatchWork> =
-            plan.batches().map(|rows| BatchWork { texts: Arc::clone(&texts), rows: rows.to_vec(), options }).collect();
+            plan.batches().map(|rows| BatchWork { texts: Arc::clone(&tokens), rows: rows.to_vec(), options }).collect();
         if let [work] = works.as_slice()
             && let Some(output) = self.run_direct(work, watch)?
         {
-            place(output);
-        } else {
-            let mut total = 0;
-            let total_cell = std::cell::Cell::new(0);
-            self.inner.pool.run(works, &mut |_, output| total_cell.set(place(output)), &mut || {
-                total = total_cell.get();
-                watch(total)
-            })?;
+            place(&output, options.dimension, places, &mut values);
+            return Ok(values);
         }
+        let mut done = 0;
+        self.inner.pool.run(works, &mut |arrived| {
+            if let Some((_, output)) = arrived {
+                done += place(&output, options.dimension, places, &mut values);
+            }
+            watch(done)
+        })?;
         Ok(values)
     }
 
@@ -248,6 +237,20 @@ fn watched<T: Send>(stop: &StopSignal, watch: &mut Watch<'_>, work: impl FnOnce(
             }
         }
     })
+}
+
+/// Copies the rows of a batch to where their texts stand in the call; returns how many texts those are.
+fn place(output: &BatchRows, dimension: usize, places: &Places, values: &mut [f32]) -> usize {
+    let mut texts = 0;
+    for (row, numbers) in output.rows.iter().zip(output.values.chunks_exact(dimension.max(1))) {
+        for text in places.of(*row) {
+            if let Some(slot) = values.get_mut(text * dimension..(text + 1) * dimension) {
+                slot.copy_from_slice(numbers);
+            }
+            texts += 1;
+        }
+    }
+    texts
 }
 
 /// Where each unique text stands in the call.

@@ -35,6 +35,7 @@ pub mod postprocess;
 mod provider;
 pub mod runtime;
 pub mod schedule;
+mod source;
 pub mod tokenization;
 pub mod weights;
 

@@ -1,20 +1,20 @@
 //! A model folder made ready to run: which graph, which tokenizer, which steps after it.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::batch::Layout;
 use crate::config::{Document, ModelFolder, Module, Side};
 use crate::error::{EmbeddingError, Result};
 use crate::forward::{Forward, RowOptions};
-use crate::graph::{Architecture, Author, PositionScheme, author, known_model_types};
+use crate::graph::{Architecture, PositionScheme};
 use crate::info::ModelInfo;
 use crate::options::{EncodeOptions, Role};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
-use crate::runtime::initializers::Initializers;
 use crate::runtime::library::Library;
 use crate::runtime::ports::{OutputKind, discover};
 use crate::runtime::session::{Feed, Graph, LoadedSession, OutputType, Ports, SessionFactory};
+use crate::source::{self, Source};
 use crate::tokenization::{Bounds, Tokenization};
 use crate::weights::Weights;
 
@@ -41,20 +41,6 @@ pub struct Model {
     padding_id: u32,
 }
 
-/// A graph ready for sessions, and what is known of it.
-struct Source {
-    graph: Graph,
-    /// File name for `model_info`.
-    name: String,
-    family: String,
-    parameters: usize,
-    architecture: Option<Architecture>,
-}
-
-const WEIGHTS: &str = "model.safetensors";
-/// Where exporters put the graph.
-const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
-
 impl Model {
     /// Makes `folder` ready to run, with its first session.
     pub(crate) fn load(
@@ -63,7 +49,7 @@ impl Model {
         settings: &LoadSettings,
     ) -> Result<(Self, Arc<Forward>, LoadedSession)> {
         let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
-        let source = choose_source(&folder, settings, &mut assumptions)?;
+        let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
         let Source { graph, name, family, parameters, architecture } = source;
         let max_tokens = max_tokens(&folder, settings, architecture.as_ref(), &mut assumptions)?;
         let bounds = Bounds {
@@ -164,99 +150,6 @@ impl Model {
     }
 }
 
-/// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
-fn choose_source(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mut Vec<String>) -> Result<Source> {
-    let author = match &folder.transformer {
-        // An ONNX file may come with a config.json that is not a transformer's.
-        Some(config) if settings.onnx_file.is_none() || config.has("model_type") => author(config),
-        _ => Ok(None),
-    };
-    if let Some(file) = &settings.onnx_file {
-        let path = folder.transformer_path.join(file);
-        let is_inside = file.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        if !is_inside || !path.is_file() {
-            let problem = "onnx_file has to name a file inside the model folder, such as onnx/model.onnx";
-            return Err(EmbeddingError::invalid_model(&path, problem));
-        }
-        // Settings that we could not write a graph for do not matter to a graph that exists.
-        return Ok(onnx_source(folder, path, author.ok().flatten().as_deref()));
-    }
-    let weights = folder.transformer_path.join(WEIGHTS);
-    let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
-    match (author, onnx) {
-        (Ok(Some(author)), _) if weights.is_file() => written_source(author.as_ref(), &weights),
-        (Ok(author), Some(onnx)) => {
-            if author.is_none() && weights.is_file() {
-                assumptions.push(format!(
-                    "the family of config.json is not one whose graph is written from {WEIGHTS}; running {}",
-                    onnx.display()
-                ));
-            }
-            Ok(onnx_source(folder, onnx, author.as_deref()))
-        }
-        (Ok(Some(_)), None) => Err(no_weights(folder, &weights)),
-        (Ok(None), None) => Err(unknown_family(folder)),
-        // A setting that we could not write a graph for does not matter to a graph that exists.
-        (Err(_), Some(onnx)) if !weights.is_file() => Ok(onnx_source(folder, onnx, None)),
-        (Err(error), _) => Err(error),
-    }
-}
-
-fn written_source(author: &dyn Author, path: &Path) -> Result<Source> {
-    let architecture = author.architecture();
-    let weights = Weights::open(path)?.with_prefix_of(author.anchor())?;
-    let written = author.write(&weights)?;
-    tracing::debug!(nodes = written.nodes, family = architecture.family, "wrote the graph");
-    let initializers = Initializers::new(&written.initializers)?;
-    Ok(Source {
-        graph: Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() },
-        name: WEIGHTS.to_owned(),
-        family: architecture.family.clone(),
-        parameters: weights.parameters(),
-        architecture: Some(architecture),
-    })
-}
-
-fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>) -> Source {
-    let name = path.strip_prefix(&folder.transformer_path).unwrap_or(&path).display().to_string();
-    let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
-    // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
-    let architecture = author.map(|author| Architecture { positions: None, ..author.architecture() });
-    Source {
-        graph: Graph::File(path),
-        name,
-        family: model_type.unwrap_or("onnx").to_owned(),
-        parameters: 0,
-        architecture,
-    }
-}
-
-fn no_weights(folder: &ModelFolder, weights: &Path) -> EmbeddingError {
-    let has = |name: &str| folder.transformer_path.join(name).is_file();
-    let problem = if has("model.safetensors.index.json") {
-        "the weights are split into several files, and this version reads a single one; save them again with \
-         save_pretrained(folder, max_shard_size=\"100GB\")"
-    } else if has("pytorch_model.bin") {
-        "there is only pytorch_model.bin, which runs code when it is read and is therefore never opened; save the model \
-         again with SentenceTransformer(folder).save_pretrained(folder), which writes model.safetensors"
-    } else {
-        "the file is missing, and there is no onnx/model.onnx or model.onnx in its place"
-    };
-    EmbeddingError::invalid_model(weights, problem)
-}
-
-fn unknown_family(folder: &ModelFolder) -> EmbeddingError {
-    let known = known_model_types().join(", ");
-    let file = folder.transformer_path.join("config.json");
-    let Some(config) = &folder.transformer else {
-        return EmbeddingError::invalid_model(&file, "the file is missing, and there is no ONNX file either");
-    };
-    let problem = format!(
-        "this family's graph cannot be written, and there is no onnx/model.onnx or model.onnx to run; known are {known}"
-    );
-    config.invalid("model_type", problem)
-}
-
 /// The limit in force, at most what the position table holds.
 fn max_tokens(
     folder: &ModelFolder,
@@ -301,7 +194,7 @@ fn position_table(folder: &ModelFolder) -> Option<usize> {
 fn graph_file(graph: &Graph) -> PathBuf {
     match graph {
         Graph::File(path) => path.clone(),
-        Graph::Written { .. } => PathBuf::from(WEIGHTS),
+        Graph::Written { .. } => PathBuf::from("the written graph"),
     }
 }
 

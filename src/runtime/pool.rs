@@ -20,6 +20,9 @@ const LOOK_UP: Duration = Duration::from_millis(50);
 /// How long a cancelled call waits for a run that was told to stop; ONNX Runtime looks up after every node.
 const STOPPING: Duration = Duration::from_millis(500);
 
+/// What a waiting call does with an output, or with the passing of time.
+pub type Look<'a, O> = dyn FnMut(Option<(usize, O)>) -> ControlFlow<()> + 'a;
+
 /// What the pool's workers do.
 pub trait Engine: Send + Sync + 'static {
     /// What a worker thread owns: a session.
@@ -136,30 +139,25 @@ impl<E: Engine> Pool<E> {
         state.calls.is_empty() && state.running.is_empty()
     }
 
-    /// Runs the batches of one call; `place` gets each output, in any order, with the number of its batch. `watch` is
-    /// asked on the calling thread, every 50 ms at least, whether to go on.
+    /// Runs the batches of one call. `look` is called on this thread with every output as it arrives, in any order, with
+    /// the number of its batch, and with nothing every 50 ms while none arrives; it says whether to go on.
     ///
     /// # Errors
-    /// The first error of any batch; `Cancelled` where `watch` breaks. The call's other batches are given up.
-    pub fn run(
-        &self,
-        works: Vec<E::Work>,
-        place: &mut dyn FnMut(usize, E::Output),
-        watch: &mut dyn FnMut() -> ControlFlow<()>,
-    ) -> Result<()> {
+    /// The first error of any batch; `Cancelled` where `look` breaks. The call's other batches are given up.
+    pub fn run(&self, works: Vec<E::Work>, look: &mut Look<'_, E::Output>) -> Result<()> {
         let (handle, mut waiting) = self.submit(works)?;
         while waiting > 0 {
-            match handle.results.recv_timeout(LOOK_UP) {
+            let arrived = match handle.results.recv_timeout(LOOK_UP) {
                 Ok((number, output)) => {
-                    place(number, output?);
                     waiting -= 1;
+                    Some((number, output?))
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(EmbeddingError::internal("the workers went away while a call was waiting"));
                 }
-            }
-            if watch().is_break() {
+            };
+            if look(arrived).is_break() {
                 return Err(EmbeddingError::Cancelled);
             }
         }

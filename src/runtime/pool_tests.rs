@@ -54,7 +54,12 @@ impl Engine for Adder {
 
 fn call(pool: &Pool<Adder>, works: Vec<Numbers>) -> Result<Vec<u64>> {
     let mut sums = vec![0; works.len()];
-    pool.run(works, &mut |number, sum| sums[number] = sum, &mut || ControlFlow::Continue(()))?;
+    pool.run(works, &mut |arrived| {
+        if let Some((number, sum)) = arrived {
+            sums[number] = sum;
+        }
+        ControlFlow::Continue(())
+    })?;
     Ok(sums)
 }
 
@@ -125,11 +130,7 @@ fn small_batches_of_waiting_calls_run_together() {
 fn cancelling_stops_the_run_and_empties_the_queue() {
     let pool = Pool::new(Arc::new(Adder::default()), 1);
     let start = Instant::now();
-    let outcome = pool.run(
-        vec![vec![99, 0, 0], vec![1, 1, 1], vec![1, 1, 1]],
-        &mut |_, _| panic!("nothing is placed"),
-        &mut || ControlFlow::Break(()),
-    );
+    let outcome = pool.run(vec![vec![99, 0, 0], vec![1, 1, 1], vec![1, 1, 1]], &mut |_| ControlFlow::Break(()));
     assert!(matches!(outcome, Err(EmbeddingError::Cancelled)));
     assert_eq!(call(&pool, vec![vec![1, 2]]).unwrap(), [3], "the next call works");
     assert!(start.elapsed() < Duration::from_secs(10), "the run was stopped, not waited for");

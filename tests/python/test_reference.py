@@ -1,7 +1,7 @@
 """The reference itself, without oxembed.
 
-It is held to the fixtures' golden vectors, to the real library's vectors for factory models (golden_factory.npz), and to
-what must hold for any model.
+It is held to the fixtures' golden vectors, to the real library's vectors for factory models (golden_factory.npz), and
+to what must hold for any model.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ fn tokens_are_strings_or_objects_from_either_file() {
     let folder = Folder::new();
     folder.write(
         TOKENIZER,
-        &json!({"pad_token": {"content": "[PAD]", "lstrip": false}, "cls_token": "[CLS]", "unk_token": null,
+        &json!({"tokenizer_class": "TokenizersBackend", "pad_token": {"content": "[PAD]", "lstrip": false}, "cls_token": "[CLS]", "unk_token": null,
                 "extra_special_tokens": ["<a>", {"content": "<b>"}], "truncation_side": "left"}),
     );
     let tokenizer = folder.read().tokenizer;
