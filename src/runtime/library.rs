@@ -91,9 +91,10 @@ fn check(path: &Path) -> Result<String> {
     // SAFETY: not null, and a static NUL-terminated string by contract.
     let version = unsafe { CStr::from_ptr(version) }.to_string_lossy().into_owned();
     let minor = version.split('.').nth(1).and_then(|minor| minor.parse::<u32>().ok());
+    // The version first: asked for an API that it does not have, ONNX Runtime prints to standard error.
     // SAFETY: as above; the argument is a plain number.
-    let has_api = !unsafe { (base.GetApi)(ort::sys::ORT_API_VERSION) }.is_null();
-    if !has_api || minor.is_none_or(|minor| minor < OLDEST_MINOR) {
+    let has_api = || !unsafe { (base.GetApi)(ort::sys::ORT_API_VERSION) }.is_null();
+    if minor.is_none_or(|minor| minor < OLDEST_MINOR) || !has_api() {
         let problem = format!("it is ONNX Runtime {version}, and oxembed needs 1.{OLDEST_MINOR} or newer");
         return Err(unavailable(path, &problem));
     }
