@@ -145,6 +145,9 @@ impl<E: Engine> Pool<E> {
     /// # Errors
     /// The first error of any batch; `Cancelled` where `look` breaks. The call's other batches are given up.
     pub fn run(&self, works: Vec<E::Work>, look: &mut Look<'_, E::Output>) -> Result<()> {
+        if works.is_empty() {
+            return Ok(());
+        }
         let (handle, mut waiting) = self.submit(works)?;
         while waiting > 0 {
             let arrived = match handle.results.recv_timeout(LOOK_UP) {
@@ -175,9 +178,7 @@ impl<E: Engine> Pool<E> {
             .collect();
         let mut state = lock(&self.shared.state);
         self.start_threads(&mut state)?;
-        if !items.is_empty() {
-            state.calls.push_back(items);
-        }
+        state.calls.push_back(items);
         drop(state);
         if waiting == 1 {
             self.shared.available.notify_one();

@@ -67,7 +67,7 @@ def byte_progress(lines: LineReader, *, show: bool) -> Generator[Bar | None]:
     if not (show and is_terminal(sys.stderr)):
         yield None
         return
-    bar = open_bar(lines.size, unit="B", unit_scale=True, leave=False, delay=0.5)
+    bar = open_bar(lines.size, unit="B", unit_scale=True, leave=False)
     try:
         yield bar
     finally:

@@ -14,7 +14,8 @@ from typing import NamedTuple
 from oxembed._commands.console import LineReader, byte_progress, is_terminal, load_model, open_lines, shown, wrapped
 from oxembed.embedder import Embedder
 
-_CHUNK = 1_024
+# Lines a core gets at a time: enough to batch well, few enough that the bar moves.
+_CHUNK = 256
 _LINES_OF_A_HIT = 3
 
 
@@ -62,7 +63,7 @@ def _best(model: Embedder, query: str, lines: LineReader, top: int) -> tuple[lis
     best: list[Hit] = []
     ranked = read = 0
     with byte_progress(lines, show=True) as bar:
-        for numbers, texts in _chunks(lines):
+        for numbers, texts in _chunks(lines, _CHUNK * model.model_info().threads):
             vectors = model.encode_document(texts, show_progress_bar=False)
             scores: list[float] = model.similarity(wanted, vectors)[0].tolist()
             found = (Hit(score, -number, text) for score, number, text in zip(scores, numbers, texts, strict=True))
@@ -74,7 +75,7 @@ def _best(model: Embedder, query: str, lines: LineReader, top: int) -> tuple[lis
     return best, ranked
 
 
-def _chunks(lines: Iterable[str]) -> Iterator[tuple[list[int], list[str]]]:
+def _chunks(lines: Iterable[str], size: int) -> Iterator[tuple[list[int], list[str]]]:
     """Numbers and texts of the lines that are not blank."""
     numbers: list[int] = []
     texts: list[str] = []
@@ -82,7 +83,7 @@ def _chunks(lines: Iterable[str]) -> Iterator[tuple[list[int], list[str]]]:
         if text.strip():
             numbers.append(number)
             texts.append(text)
-        if len(texts) == _CHUNK:
+        if len(texts) == size:
             yield numbers, texts
             numbers, texts = [], []
     if texts:
