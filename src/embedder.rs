@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Instant;
 
@@ -15,7 +16,7 @@ use crate::info::HealthStatus;
 use crate::model::Model;
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::{Placement, nodes_by_provider};
-use crate::runtime::pool::{Engine, Pool, StopSignal};
+use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
 use crate::runtime::session::LoadedSession;
 use crate::schedule::{Limits, Plan, plan};
 use crate::tokenization::{TokenizedTexts, Truncation};
@@ -220,15 +221,15 @@ impl Embedder {
 /// Runs `work` on another thread, asks `watch` meanwhile and stops the run where it breaks.
 fn watched<T: Send>(stop: &StopSignal, watch: &mut Watch<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
-        let (sender, receiver) = std::sync::mpsc::channel();
+        let (sender, receiver) = channel();
         scope.spawn(move || sender.send(work()));
         loop {
-            match receiver.recv_timeout(std::time::Duration::from_millis(50)) {
+            match receiver.recv_timeout(LOOK_UP) {
                 Ok(outcome) => return outcome,
-                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => {
+                Err(RecvTimeoutError::Disconnected) => {
                     return Err(EmbeddingError::internal("the thread of a run went away"));
                 }
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                Err(RecvTimeoutError::Timeout) => {
                     if watch(0).is_break() {
                         stop.stop();
                         return Err(EmbeddingError::Cancelled);

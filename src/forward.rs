@@ -27,11 +27,9 @@ pub struct Forward {
     /// How rows are padded.
     pub layout: Layout,
     /// What follows the graph.
-    pub postprocess: Postprocess,
+    pub postprocess: Arc<Postprocess>,
     /// Width of the graph's output.
     pub width: usize,
-    /// Threads of a worker of the pool.
-    pub threads_per_worker: usize,
 }
 
 /// What one call asks of its rows.
@@ -85,7 +83,7 @@ impl Engine for Forward {
     type Output = BatchRows;
 
     fn worker(&self) -> Result<LoadedSession> {
-        self.factory.create(self.threads_per_worker)
+        self.factory.create(1)
     }
 
     fn run(&self, session: &mut LoadedSession, works: &[&BatchWork], stop: &StopSignal) -> Result<Vec<BatchRows>> {

@@ -36,7 +36,7 @@ pub struct Model {
     info: ModelInfo,
     folder: ModelFolder,
     tokenization: Tokenization,
-    postprocess: Postprocess,
+    postprocess: Arc<Postprocess>,
     truncate_dim: Option<usize>,
     padding_id: u32,
 }
@@ -67,16 +67,9 @@ impl Model {
         });
         let (session, tokenization) = (session??, tokenization?);
         let (ports, kind, width) = ports(&file, architecture.as_ref(), &session, folder.token_dimension)?;
-        let postprocess = postprocess(&folder, kind, width, &file)?;
+        let postprocess = Arc::new(postprocess(&folder, kind, width, &file)?);
         let padding_id = padding_id(&folder, &tokenization)?;
-        let positions = architecture.as_ref().and_then(|architecture| architecture.positions);
-        let layout = Layout {
-            // A graph that is told positions gives the same bits on either side only where softmax adds up the same
-            // numbers in the same lanes, which is the right.
-            padding_side: if positions.is_some() { Side::Right } else { folder.tokenizer.padding_side },
-            padding_id,
-            positions: positions.unwrap_or(PositionScheme::FromZero),
-        };
+        let layout = layout(&folder, architecture.as_ref(), padding_id);
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
         let info = ModelInfo {
@@ -99,15 +92,7 @@ impl Model {
             threads: settings.threads,
             assumptions,
         };
-        let forward = Arc::new(Forward {
-            factory,
-            ports,
-            kind,
-            layout,
-            postprocess: postprocess.clone(),
-            width,
-            threads_per_worker: 1,
-        });
+        let forward = Arc::new(Forward { factory, ports, kind, layout, postprocess: Arc::clone(&postprocess), width });
         Ok((Self { info, folder, tokenization, postprocess, truncate_dim, padding_id }, forward, session))
     }
 
@@ -271,6 +256,17 @@ fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> 
         let problem = "the padding token is not in the vocabulary of tokenizer.json";
         EmbeddingError::invalid_key(&file, "pad_token", Some(token.clone()), problem)
     })
+}
+
+fn layout(folder: &ModelFolder, architecture: Option<&Architecture>, padding_id: u32) -> Layout {
+    let positions = architecture.and_then(|architecture| architecture.positions);
+    Layout {
+        // A graph that is told positions gives the same bits on either side only where softmax adds up the same numbers
+        // in the same lanes, which is the right.
+        padding_side: if positions.is_some() { Side::Right } else { folder.tokenizer.padding_side },
+        padding_id,
+        positions: positions.unwrap_or(PositionScheme::FromZero),
+    }
 }
 
 fn model_name(path: &Path) -> String {

@@ -149,16 +149,6 @@ impl Tokenization {
         Ok(tokenization)
     }
 
-    /// Most tokens of a text, special tokens included.
-    pub fn max_tokens(&self) -> usize {
-        self.max_tokens
-    }
-
-    /// Number of tokens that the tokenizer adds to every text.
-    pub fn special_tokens(&self) -> usize {
-        self.special_tokens
-    }
-
     /// Number of tokens the tokenizer knows, added ones included.
     pub fn vocabulary_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)

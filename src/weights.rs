@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
@@ -79,17 +80,16 @@ impl StoredTensor {
     pub fn to_f32(&self) -> Vec<f32> {
         let bytes = self.bytes();
         match self.dtype {
-            StoredType::Float32 => bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect(),
-            StoredType::Float16 => {
-                let halves: Vec<half::f16> =
-                    bytes.as_chunks().0.iter().map(|chunk| half::f16::from_le_bytes(*chunk)).collect();
-                halves.to_f32_vec()
-            }
-            StoredType::BFloat16 => {
-                bytes.as_chunks().0.iter().map(|chunk| half::bf16::from_le_bytes(*chunk).to_f32()).collect()
-            }
+            StoredType::Float32 => decode(bytes, f32::from_le_bytes),
+            StoredType::Float16 => decode(bytes, f16::from_le_bytes).to_f32_vec(),
+            StoredType::BFloat16 => decode(bytes, bf16::from_le_bytes).to_f32_vec(),
         }
     }
+}
+
+/// The numbers in little-endian `bytes`, wherever these lie in memory.
+pub fn decode<T, const SIZE: usize>(bytes: &[u8], number: fn([u8; SIZE]) -> T) -> Vec<T> {
+    bytes.as_chunks().0.iter().map(|chunk| number(*chunk)).collect()
 }
 
 /// The tensors of one model.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use numpy::PyArray2;
 use pyo3::prelude::*;
@@ -18,10 +18,8 @@ use crate::embedder::{Embedder, Embeddings};
 use crate::error::{EmbeddingError, Result};
 use crate::options::{EncodeOptions, Role};
 use crate::provider::{BatchEmbeddingRequest, checked_inputs};
+use crate::runtime::pool::LOOK_UP;
 use crate::tokenization::Truncation;
-
-/// How often a waiting call looks for signals and reports progress.
-const LOOK_UP: Duration = Duration::from_millis(50);
 
 type Rows<'py> = (Bound<'py, PyArray2<f32>>, Usage);
 

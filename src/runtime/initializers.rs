@@ -10,7 +10,7 @@ use ort::value::{DynValue, Tensor};
 
 use crate::error::{EmbeddingError, Result};
 use crate::graph::{Initializer, InitializerData};
-use crate::weights::{StoredTensor, StoredType};
+use crate::weights::{StoredTensor, StoredType, decode};
 
 /// Named weights, ready to be given to sessions.
 #[derive(Debug)]
@@ -64,12 +64,10 @@ fn view(tensor: &StoredTensor, mapped: &mut Vec<StoredTensor>) -> Result<DynValu
     let tensor = match tensor.dtype {
         StoredType::Float32 => Tensor::from_array((shape, tensor.to_f32())).map(Tensor::into_dyn),
         StoredType::Float16 => {
-            let halves: Vec<half::f16> = bytes.as_chunks().0.iter().map(|b| half::f16::from_le_bytes(*b)).collect();
-            Tensor::from_array((shape, halves)).map(Tensor::into_dyn)
+            Tensor::from_array((shape, decode(bytes, half::f16::from_le_bytes))).map(Tensor::into_dyn)
         }
         StoredType::BFloat16 => {
-            let halves: Vec<half::bf16> = bytes.as_chunks().0.iter().map(|b| half::bf16::from_le_bytes(*b)).collect();
-            Tensor::from_array((shape, halves)).map(Tensor::into_dyn)
+            Tensor::from_array((shape, decode(bytes, half::bf16::from_le_bytes))).map(Tensor::into_dyn)
         }
     };
     tensor.map_err(|error| failed(&error))

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::error::{EmbeddingError, Result};
 
 /// How often a waiting call looks up.
-const LOOK_UP: Duration = Duration::from_millis(50);
+pub const LOOK_UP: Duration = Duration::from_millis(50);
 /// How long a cancelled call waits for a run that was told to stop; ONNX Runtime looks up after every node.
 const STOPPING: Duration = Duration::from_millis(500);
 

@@ -42,11 +42,6 @@ impl SessionFactory {
         Self { library, graph, prepacked: PrepackedWeights::new() }
     }
 
-    /// The ONNX Runtime that sessions are made with.
-    pub fn library(&self) -> &Library {
-        &self.library
-    }
-
     /// A session that computes with `threads` threads.
     ///
     /// # Errors

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 from reference import golden, layers, mpnet
 from reference.bert import position_ids
-from reference.factory import FAMILIES, FIXTURES, Family, make_model
+from reference.factory import FAMILIES, FIXTURES, GOLDEN_FIXTURES, Family, make_model
 from reference.postprocess import POOLING_MODES, Pooling, normalize, pool
 from reference.sentence_transformer import SentenceTransformer
 from reference.weights import read_model, read_safetensors, write_safetensors
@@ -27,16 +27,6 @@ FIXTURE_TOLERANCE = 2e-6
 # The largest difference measured: 1.7e-14, at vectors with entries up to 20. These golden vectors are float64.
 FACTORY_TOLERANCE = 1e-12
 
-GOLDEN_FIXTURES = (
-    "bert-cls",
-    "bert-mean-f16",
-    "bert-mean-prompts",
-    "bert-mean-st6",
-    "distilbert-mean",
-    "mpnet-mean-b",
-    "roberta-mean",
-    "xlmr-mean-prompts",
-)
 TEXTS = ["Hello, world!", "", "Java bytecode manipulation library", "word " * 100]
 
 

@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from reference import golden
-from reference.factory import FAMILIES, FIXTURES, Family, make_model
+from reference.factory import FAMILIES, FIXTURES, GOLDEN_FIXTURES, Family, make_model
 from reference.postprocess import DENSE_ACTIVATIONS, POOLING_MODES
 from reference.sentence_transformer import SentenceTransformer, Transformer
 
@@ -33,18 +33,8 @@ Floats = npt.NDArray[np.floating[Any]]
 # What the project promises; longer vectors (no Normalize) may be off by that share of their largest number.
 TOLERANCE = 1e-5
 
-FAMILY_FIXTURES = (
-    "bert-cls",
-    "bert-mean-f16",
-    "bert-mean-prompts",
-    "bert-mean-st6",
-    "distilbert-mean",
-    "mpnet-mean-b",
-    "roberta-mean",
-    "xlmr-mean-prompts",
-)
-ONNX_FIXTURES = tuple(name for name in FAMILY_FIXTURES if (FIXTURES / name / "onnx" / "model.onnx").is_file())
-SOURCES = [(name, None) for name in FAMILY_FIXTURES] + [(name, "onnx/model.onnx") for name in ONNX_FIXTURES]
+ONNX_FIXTURES = tuple(name for name in GOLDEN_FIXTURES if (FIXTURES / name / "onnx" / "model.onnx").is_file())
+SOURCES = [(name, None) for name in GOLDEN_FIXTURES] + [(name, "onnx/model.onnx") for name in ONNX_FIXTURES]
 MINILM = FIXTURES / "all-MiniLM-L6-v2-golden"
 
 

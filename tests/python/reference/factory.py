@@ -15,6 +15,17 @@ from .postprocess import LEGACY_MODES
 from .weights import write_model, write_safetensors
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+# Those of the families that the reference knows.
+GOLDEN_FIXTURES = (
+    "bert-cls",
+    "bert-mean-f16",
+    "bert-mean-prompts",
+    "bert-mean-st6",
+    "distilbert-mean",
+    "mpnet-mean-b",
+    "roberta-mean",
+    "xlmr-mean-prompts",
+)
 
 Family: TypeAlias = Literal["bert", "roberta", "xlm-roberta", "distilbert", "mpnet"]
 ModulesForm: TypeAlias = Literal["old", "v6"]
