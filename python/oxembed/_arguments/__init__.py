@@ -1,0 +1,10 @@
+"""The command line's arguments, a module each command; the work is done in the module of that name in `_commands`.
+
+Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
+"""
+
+from oxembed._arguments import embed, info, search
+
+COMMANDS = (embed, search, info)
+
+__all__ = ["COMMANDS"]

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TypeAlias
+
+from oxembed.hub import EMBEDDED_MODEL
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+Group: TypeAlias = "argparse._ArgumentGroup"  # pyright: ignore[reportPrivateUsage]
+
+
+def positive(text: str) -> int:
+    """A whole number above zero."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text!r}")
+    return number
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """The model and how to run it."""
+    group = parser.add_argument_group("model")
+    group.add_argument(
+        "--model",
+        "-m",
+        default=EMBEDDED_MODEL,
+        metavar="M",
+        help="folder, Hugging Face id in the local cache, or the embedded %(default)s (the default)",
+    )
+    add_run_options(group)
+
+
+def add_run_options(group: Group) -> None:
+    """How to find and run a model that is named elsewhere."""
+    group.add_argument("--revision", metavar="R", help="branch, tag or commit of a Hugging Face id")
+    group.add_argument(
+        "--provider",
+        "-p",
+        default="auto",
+        metavar="P",
+        help="execution provider, or several in order of preference, separated by commas (default: auto)",
+    )
+    group.add_argument("--threads", type=positive, metavar="N", help="threads to use (default: all)")
