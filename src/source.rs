@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Architecture, Author, author, known_model_types};
+use crate::graph::{Architecture, Author, PositionScheme, Target, author, known_model_types};
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::Graph;
 use crate::weights::Weights;
@@ -13,10 +13,10 @@ const WEIGHTS: &str = "model.safetensors";
 /// Where exporters put the graph.
 const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
-/// A graph ready for sessions, and what is known of it.
+/// What to run, and what is known of it.
 pub struct Source {
-    /// The graph.
-    pub graph: Graph,
+    /// Where the graph comes from.
+    pub origin: Origin,
     /// File name for `model_info`.
     pub name: String,
     /// `model_type` of config.json, or `onnx`.
@@ -25,6 +25,37 @@ pub struct Source {
     pub parameters: usize,
     /// What is known of the graph.
     pub architecture: Option<Architecture>,
+}
+
+/// Where a graph comes from.
+pub enum Origin {
+    /// Written from the weights.
+    Weights(Box<dyn Author>, Weights),
+    /// An ONNX file.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// The file that errors about the graph name.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Weights(_, weights) => weights.path(),
+            Self::File(path) => path,
+        }
+    }
+
+    /// The graph, ready for sessions.
+    pub fn graph(self, target: &Target) -> Result<Graph> {
+        match self {
+            Self::Weights(author, weights) => {
+                let written = author.write(&weights, target)?;
+                tracing::debug!(nodes = written.nodes, "wrote the graph");
+                let initializers = Initializers::new(&written.initializers)?;
+                Ok(Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() })
+            }
+            Self::File(path) => Ok(Graph::File(path)),
+        }
+    }
 }
 
 /// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
@@ -47,7 +78,7 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
     let weights = folder.transformer_path.join(WEIGHTS);
     let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
     match (author, onnx) {
-        (Ok(Some(author)), _) if weights.is_file() => written_source(author.as_ref(), &weights),
+        (Ok(Some(author)), _) if weights.is_file() => written_source(author, &weights),
         (Ok(author), Some(onnx)) => {
             if author.is_none() && weights.is_file() {
                 assumptions.push(format!(
@@ -65,17 +96,14 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
     }
 }
 
-fn written_source(author: &dyn Author, path: &Path) -> Result<Source> {
+fn written_source(author: Box<dyn Author>, path: &Path) -> Result<Source> {
     let architecture = author.architecture();
     let weights = Weights::open(path)?.with_prefix_of(author.anchor())?;
-    let written = author.write(&weights)?;
-    tracing::debug!(nodes = written.nodes, family = architecture.family, "wrote the graph");
-    let initializers = Initializers::new(&written.initializers)?;
     Ok(Source {
-        graph: Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() },
         name: WEIGHTS.to_owned(),
         family: architecture.family.clone(),
         parameters: weights.parameters(),
+        origin: Origin::Weights(author, weights),
         architecture: Some(architecture),
     })
 }
@@ -84,9 +112,10 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
     let name = path.strip_prefix(&folder.transformer_path).unwrap_or(&path).display().to_string();
     let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
     // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
-    let architecture = author.map(|author| Architecture { positions: None, ..author.architecture() });
+    let architecture =
+        author.map(|author| Architecture { positions: PositionScheme::FromZero, ..author.architecture() });
     Source {
-        graph: Graph::File(path),
+        origin: Origin::File(path),
         name,
         family: model_type.unwrap_or("onnx").to_owned(),
         parameters: 0,

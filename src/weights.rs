@@ -76,6 +76,30 @@ impl StoredTensor {
         self.len() == 0
     }
 
+    /// Some of the rows, as a tensor of its own over the same bytes.
+    ///
+    /// # Errors
+    /// [`EmbeddingError::Internal`] where there are no such rows.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Self> {
+        let Some((stored, rest)) = self.shape.split_first() else {
+            return Err(EmbeddingError::internal("a scalar has no rows"));
+        };
+        if rows == (0..*stored) {
+            return Ok(self.clone());
+        }
+        if rows.start > rows.end || rows.end > *stored {
+            return Err(EmbeddingError::internal(format!("{} has no rows {rows:?}", self.name)));
+        }
+        let row_bytes = self.range.len() / stored;
+        Ok(Self {
+            name: format!("{}[{}..{}]", self.name, rows.start, rows.end),
+            shape: [&[rows.len()], rest].concat(),
+            dtype: self.dtype,
+            file: Arc::clone(&self.file),
+            range: self.range.start + rows.start * row_bytes..self.range.start + rows.end * row_bytes,
+        })
+    }
+
     /// The numbers as `f32`; exact, as every stored type is a subset of it.
     pub fn to_f32(&self) -> Vec<f32> {
         let bytes = self.bytes();
