@@ -23,6 +23,7 @@ NEEDED = (
     "oxembed/_core.pyi",
     MODEL + "model.safetensors",
     MODEL + "LICENSE",
+    MODEL + "calibration.json",
 )
 # What somebody might expect behind an embedding library, and must not get.
 HEAVY = ("torch", "transformers", "sentence-transformers", "scipy")
@@ -44,6 +45,7 @@ assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 near, far = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
 assert near > far + 0.2, (near, far)
 assert model.encode("one").shape == (384,)
+assert model.encode("one", precision="int8").dtype == np.int8
 """
 
 LINES = "The cat sleeps in the sun.\nA backhoe dug up the fibre.\nBread needs flour and water.\n"

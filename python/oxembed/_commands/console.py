@@ -7,7 +7,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from oxembed._progress import Bar, open_bar
 from oxembed.embedder import Embedder
@@ -25,6 +25,17 @@ def load_model(model: str, arguments: argparse.Namespace) -> Embedder:
         threads=arguments.threads,
         revision=arguments.revision,
     )
+
+
+def vector_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `encode` that the command line's vector options ask for."""
+    return {
+        "prompt": arguments.prompt,
+        "prompt_name": arguments.prompt_name,
+        "normalize_embeddings": arguments.normalize,
+        "truncate_dim": arguments.truncate_dim,
+        "show_progress_bar": False,
+    }
 
 
 class LineReader:
