@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxembed._download_errors import explain
-from oxembed._model_files import MODULES, needed_files, stays_inside
+from oxembed._model_files import needed_files, stays_inside
 from oxembed._snapshots import Snapshot, delete_with_blob, is_commit, repository_of, snapshot_of, write_revision
 from oxembed.exceptions import InvalidModelError, ModelNotFoundError, OxembedError
 
@@ -170,14 +170,13 @@ class _Transfer:
             needed = needed_files(self._files, lambda name: self._fetch(name).read_bytes(), self._request.onnx_file)
         except InvalidModelError as error:
             raise InvalidModelError(f"{self._model_id} at {snapshot.commit[:7]} cannot be used: {error}") from None
-        missing = [name for name in needed if not (snapshot.folder / name).is_file()]
+        missing = [name for name in needed.files if not (snapshot.folder / name).is_file()]
         if missing:
             size = sum(self._files[name].size or 0 for name in missing)
             announce(Plan(self._model_id, snapshot.commit, len(missing), size, self._request.cache))
-        for name in needed:
+        for name in needed.files:
             self._fetch(name)
-        if MODULES not in self._files:
-            absence = snapshot.absence(MODULES)
+        for absence in map(snapshot.absence, needed.absent):
             absence.parent.mkdir(parents=True, exist_ok=True)
             absence.touch()
         self._marker.unlink(missing_ok=True)

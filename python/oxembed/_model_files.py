@@ -37,6 +37,19 @@ _EXTERNAL_DATA = re.compile(r"[._]data.*", re.DOTALL)
 _PICKLES = re.compile(r"pytorch_model.*\.bin")
 
 
+class Needed(NamedTuple):
+    """What a model needs of its repository.
+
+    Attributes:
+        files: Names, in the order in which they are to arrive: settings first and `tokenizer.json`, without which
+            nothing loads, last. A folder that is filled in this order loads only when all of it is there.
+        absent: Names of files that the repository does not have, and that would have made other files needed.
+    """
+
+    files: list[str]
+    absent: list[str]
+
+
 class Module(NamedTuple):
     """An entry of modules.json: the class without its package, and the folder ("" or "1_Pooling/")."""
 
@@ -44,11 +57,8 @@ class Module(NamedTuple):
     folder: str
 
 
-def needed_files(names: Collection[str], read: Callable[[str], bytes], onnx_file: str | None = None) -> list[str]:
-    """The files that loading the model takes, in the order in which they are to arrive.
-
-    Settings come first and `tokenizer.json`, without which nothing loads, last: a folder that is filled in this order
-    loads only when all of it is there.
+def needed_files(names: Collection[str], read: Callable[[str], bytes], onnx_file: str | None = None) -> Needed:
+    """The files that loading the model takes.
 
     Args:
         names: Every file of the repository, with "/" between folders.
@@ -73,9 +83,10 @@ def needed_files(names: Collection[str], read: Callable[[str], bytes], onnx_file
             raise InvalidModelError(f"{MODULES} names a {module.kind} in {module.folder!r}, which has no config.json")
         if module.kind == "Dense":
             weights.append(_dense_weights(names, module.folder))
-    index, main = _main_weights(names, read, folder, onnx_file)
-    settings += index
-    return [name for name in settings if name in names] + weights + main + [folder + _TOKENIZER]
+    main, absent = _main_weights(names, read, folder, onnx_file)
+    if MODULES not in names:
+        absent.append(MODULES)
+    return Needed([*(name for name in settings if name in names), *weights, *main, folder + _TOKENIZER], absent)
 
 
 def _modules(content: bytes) -> list[Module]:
@@ -98,22 +109,24 @@ def _modules(content: bytes) -> list[Module]:
 def _main_weights(
     names: Collection[str], read: Callable[[str], bytes], folder: str, onnx_file: str | None
 ) -> tuple[list[str], list[str]]:
-    """The index of shards, if one is used, and the weights of the transformer."""
+    """The files of the transformer's weights or graph, and the absent ones that would have been used instead."""
     if onnx_file is not None:
         name = folder + onnx_file.replace("\\", "/").removeprefix("./")
         if name not in names:
             others = ", ".join(sorted(other for other in names if other.endswith(".onnx"))) or "none"
             raise InvalidModelError(f"it has no file {name!r}, which onnx_file= asks for; ONNX files there: {others}")
-        return [], _with_external_data(names, name)
+        return _with_external_data(names, name), []
+    weights, index = folder + _WEIGHTS, folder + _INDEX
     onnx = next((folder + name for name in _ONNX if folder + name in names), None)
-    has_weights = folder + _WEIGHTS in names or folder + _INDEX in names
-    if has_weights and _is_known_family(names, read, folder, has_onnx=onnx is not None):
-        if folder + _WEIGHTS in names:
-            return [], [folder + _WEIGHTS]
-        return [folder + _INDEX], _shards(names, folder, read(folder + _INDEX))
-    if onnx is not None:
-        return [], _with_external_data(names, onnx)
-    raise InvalidModelError(_no_weights(names, folder))
+    if onnx is None and weights not in names and index not in names:
+        raise InvalidModelError(_no_weights(names, folder))
+    if not _is_known_family(names, read, folder, has_onnx=onnx is not None):
+        return _with_external_data(names, str(onnx)), []
+    if weights in names:
+        return [weights], []
+    if index in names:
+        return [index, *_shards(names, folder, read(index))], []
+    return _with_external_data(names, str(onnx)), [weights, index]
 
 
 def _is_known_family(names: Collection[str], read: Callable[[str], bytes], folder: str, *, has_onnx: bool) -> bool:
@@ -138,7 +151,7 @@ def _shards(names: Collection[str], folder: str, content: bytes) -> list[str]:
         raise InvalidModelError(f"{folder}{_INDEX}: `weight_map` has to name the files of the weights")
     for shard in shards:
         if not isinstance(shard, str) or folder + shard not in names:
-            raise InvalidModelError(f"{folder}{_INDEX} names the file {shard!r}, which the repository does not have")
+            raise InvalidModelError(f"{folder}{_INDEX} names the file {shard!r}, which is missing")
     return sorted(folder + str(shard) for shard in shards)
 
 

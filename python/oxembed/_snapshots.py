@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
-from oxembed._model_files import MODULES, needed_files
+from oxembed._model_files import needed_files
 from oxembed.exceptions import InvalidModelError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -54,17 +54,19 @@ class Snapshot(NamedTuple):
             return "its folder is missing: an unfinished download?"
         if self.marker(onnx_file).exists():
             return "a download was interrupted"
-        listing = self._listing()
-        here = self._files()
-        if MODULES not in (here if listing is None else listing) and not self._is_known_to_lack(MODULES, listing):
-            # Programs that want token embeddings leave that file out, and without it the pooling would be another.
-            return f"it lacks {MODULES}, and nothing in the cache says whether the model has one"
+        here, listing = self._files(), self._listing()
         try:
             needed = needed_files(here if listing is None else listing, self._read, onnx_file)
+        except FileNotFoundError as error:
+            return f"it lacks {Path(error.filename).name}"
         except (InvalidModelError, OSError) as error:
-            return f"it lacks {Path(error.filename).name}" if isinstance(error, FileNotFoundError) else str(error)
-        missing = [name for name in needed if name not in here]
-        return f"it lacks {', '.join(missing)}" if missing else None
+            return str(error)
+        if missing := [name for name in needed.files if name not in here]:
+            return f"it lacks {', '.join(missing)}"
+        # Programs that want token embeddings leave out modules.json, without which the pooling would be another.
+        if listing is None and (unclear := [name for name in needed.absent if not self.absence(name).exists()]):
+            return f"it lacks {', '.join(unclear)}, and nothing in the cache says whether the model has that"
+        return None
 
     def size(self) -> int:
         """Bytes of the files."""
@@ -85,9 +87,6 @@ class Snapshot(NamedTuple):
             return None
         files = cast("dict[str, object]", tree).get("files") if isinstance(tree, dict) else None
         return set(cast("dict[str, object]", files)) if isinstance(files, dict) else None
-
-    def _is_known_to_lack(self, name: str, listing: set[str] | None) -> bool:
-        return listing is not None or self.absence(name).exists()
 
     def absence(self, name: str) -> Path:
         """The empty file that says that the repository has no file of that name."""

@@ -269,7 +269,8 @@ def serve(hub: Hub) -> Iterator[Hub]:
     servers = [ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, hub, name)) for name in ("hub", "content")]
     # Two names, as `huggingface_hub` takes another port of the same host for the same server.
     hub.url, hub.content_url = (
-        f"http://{name}:{server.server_address[1]}" for name, server in zip(("127.0.0.1", "localhost"), servers, strict=True)
+        f"http://{name}:{server.server_address[1]}"
+        for name, server in zip(("127.0.0.1", "localhost"), servers, strict=True)
     )
     threads = [threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True) for server in servers]
     for server, thread in zip(servers, threads, strict=True):
