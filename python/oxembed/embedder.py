@@ -29,7 +29,8 @@ class Embedder(Encoding):
     is made, can be pickled (by its arguments; `token` is left out), and works after `fork` (the child loads it again).
 
     Args:
-        model: Path of a model folder, a Hugging Face id that is in the local cache, or the embedded model's name.
+        model: Path of a model folder, a Hugging Face id (from the local cache, else downloaded), or the embedded
+            model's name.
         provider: Execution provider: `"auto"`, `"cpu"`, another one's name, or a list as an order of preference.
         threads: Threads to use; as many as this process may run on unless given.
         max_seq_length: Most tokens of a text that count; the model's own limit unless given.
@@ -38,13 +39,13 @@ class Embedder(Encoding):
         onnx_file: ONNX file inside the folder to run, in place of `model.safetensors`.
         revision: Branch, tag or full commit hash of a Hugging Face id.
         cache_dir: Hugging Face cache folder to use in place of the one the environment names.
-        local_files_only: Never use the network. This version never does.
-        token: Hugging Face token for downloads; not used by this version.
+        local_files_only: Never use the network, not even for a model that is not in the cache.
+        token: Hugging Face token for a download; `True` for the saved one, `False` for none.
         device: sentence-transformers' word; `None` or `"cpu"`. The hardware is chosen by `provider`.
 
     Raises:
-        ModelNotFoundError: No such folder, and not in the cache; the message lists the places.
-        InvalidModelError: The folder is broken or not understood.
+        ModelNotFoundError: No such folder, not in the cache, and not to be had from the hub; the message says why.
+        InvalidModelError: The folder is broken or not understood, or a download is not what the hub says it is.
         ProviderUnavailableError: The provider cannot do the work here.
         ServiceUnavailableError: ONNX Runtime is absent, too old or broken.
         InvalidInputError: An argument that cannot be honoured.
@@ -93,7 +94,14 @@ class Embedder(Encoding):
             local_files_only=bool(local_files_only),
             token=token,
         )
-        resolved = hub.resolve(model, revision=revision, cache_dir=cache_dir)
+        resolved = hub.resolve(
+            model,
+            revision=arguments.revision,
+            cache_dir=arguments.cache_dir,
+            local_files_only=arguments.local_files_only,
+            token=token,
+            onnx_file=arguments.onnx_file,
+        )
         name = resolved.folder if resolved.is_path else os.fspath(model)
         object.__setattr__(self, "_engine", Engine(arguments._replace(model=name), resolved))
 

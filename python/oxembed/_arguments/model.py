@@ -30,7 +30,7 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "-m",
         default=EMBEDDED_MODEL,
         metavar="M",
-        help="folder, Hugging Face id in the local cache, or the embedded %(default)s (the default)",
+        help="folder, Hugging Face id, or the embedded %(default)s (the default)",
     )
     add_run_options(group)
 

@@ -81,6 +81,21 @@ def is_terminal(stream: object) -> bool:
     return bool(isatty is not None and isatty())
 
 
+def size_in_words(size: int) -> str:
+    """A number of bytes for people, in decimal units as the hub shows them.
+
+    Example:
+        >>> size_in_words(663), size_in_words(999_950), size_in_words(90_868_376)
+        ('663 bytes', '1.0 MB', '90.9 MB')
+    """
+    if size < 1_000:
+        return f"{size} bytes"
+    number, units = size / 1_000, ["kB", "MB", "GB", "TB"]
+    while number >= 999.95 and len(units) > 1:
+        number, units = number / 1_000, units[1:]
+    return f"{number:.1f} {units[0]}"
+
+
 def shown(text: str) -> str:
     """A text made safe for a terminal: control characters and lone surrogates become spaces or marks."""
     return "".join(

@@ -9,7 +9,7 @@ import sys
 from typing import Any, cast
 
 from oxembed import hub, runtime
-from oxembed._commands.console import load_model, shown
+from oxembed._commands.console import load_model, shown, size_in_words
 from oxembed._core import __version__
 from oxembed.exceptions import ServiceUnavailableError
 
@@ -20,6 +20,12 @@ def run(arguments: argparse.Namespace) -> int:
         _write(load_model(arguments.model, arguments).model_info().as_dict(), as_json=arguments.json)
         return 0
     facts, status = _installation()
+    models = hub.cached_models()
+    facts["cached_models"] = (
+        [{**model._asdict(), "is_complete": model.is_complete} for model in models]
+        if arguments.json
+        else _table(models)
+    )
     _write(facts, as_json=arguments.json)
     return status
 
@@ -42,7 +48,6 @@ def _installation() -> tuple[dict[str, Any], int]:
         "embedded_model": hub.EMBEDDED_MODEL if embedded is not None else None,
         "embedded_model_folder": str(embedded) if embedded is not None else None,
         "cache_folders": [str(folder) for folder in hub.cache_folders()],
-        "cached_models": hub.cached_models(),
     }
     if problem is not None:
         facts["problem"] = problem
@@ -59,6 +64,20 @@ def _write(facts: dict[str, Any], *, as_json: bool) -> None:
         first, *rest = _lines(value)
         sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {first}\n")
         sys.stdout.writelines(f"{'':<{width}}  {line}\n" for line in rest)
+
+
+def _table(models: list[hub.CachedModel]) -> list[str]:
+    """A line for each model: id, revisions, commit, size, and whether it can be used."""
+    rows = [
+        (model.name, ", ".join(model.revisions) or "-", model.commit[:7], size_in_words(model.size_bytes))
+        for model in models
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    for model, row in zip(models, rows, strict=True):
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(f"{cells}  {'complete' if model.is_complete else f'incomplete: {model.problem}'}")
+    return lines
 
 
 def _lines(value: object) -> list[str]:
