@@ -3,8 +3,8 @@
 Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
 """
 
-from oxembed._arguments import download, embed, info, search
+from oxembed._arguments import download, embed, info, models, search
 
-COMMANDS = (embed, search, info, download)
+COMMANDS = (embed, search, info, models, download)
 
 __all__ = ["COMMANDS"]
