@@ -21,6 +21,7 @@ NEEDED = (
     "oxembed/__init__.py",
     "oxembed/py.typed",
     "oxembed/_core.pyi",
+    "oxembed/registry.toml",
     MODEL + "model.safetensors",
     MODEL + "LICENSE",
     MODEL + "calibration.json",
@@ -46,6 +47,10 @@ near, far = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
 assert near > far + 0.2, (near, far)
 assert model.encode("one").shape == (384,)
 assert model.encode("one", precision="int8").dtype == np.int8
+
+from oxembed import registry
+
+assert registry.find("all-MiniLM-L6-v2").dimension == 384
 """
 
 LINES = "The cat sleeps in the sun.\nA backhoe dug up the fibre.\nBread needs flour and water.\n"
