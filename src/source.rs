@@ -50,7 +50,7 @@ impl Origin {
     pub fn graph(self, target: &Target) -> Result<Graph> {
         match self {
             Self::Weights(author, weights) => {
-                let written = author.write(&weights, target)?;
+                let written = author.write(&weights, target, None)?;
                 tracing::debug!(nodes = written.nodes, "wrote the graph");
                 let initializers = Initializers::new(&written.initializers)?;
                 Ok(Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() })

@@ -32,7 +32,7 @@ impl Initializers {
         for Initializer { name, data } in initializers {
             let value = match data {
                 InitializerData::Computed { arithmetic, shape, values } => owned(*arithmetic, shape, values.clone())?,
-                InitializerData::As(arithmetic, tensor) if stored_as(*arithmetic) == tensor.dtype => {
+                InitializerData::As(arithmetic, tensor) if arithmetic.stored_type() == tensor.dtype => {
                     view(tensor, &mut mapped)?
                 }
                 InitializerData::As(arithmetic, tensor) => owned(*arithmetic, &tensor.shape, tensor.to_f32())?,
@@ -46,13 +46,6 @@ impl Initializers {
     /// Name and value of each.
     pub fn values(&self) -> &[(String, Arc<DynValue>)] {
         &self.values
-    }
-}
-
-fn stored_as(arithmetic: Arithmetic) -> StoredType {
-    match arithmetic {
-        Arithmetic::Float32 => StoredType::Float32,
-        Arithmetic::Float16 => StoredType::Float16,
     }
 }
 
