@@ -30,11 +30,13 @@ from oxembed.results import (
     ModelInfo,
     SessionPlacement,
 )
+from oxembed.verification import Check, Verification, verify
 
 __all__ = [
     "BatchEmbeddingRequest",
     "BatchEmbeddingResponse",
     "Calibration",
+    "Check",
     "Embedder",
     "HealthStatus",
     "InferenceError",
@@ -48,6 +50,8 @@ __all__ = [
     "ServiceUnavailableError",
     "SessionPlacement",
     "Usage",
+    "Verification",
     "__version__",
     "quantize_embeddings",
+    "verify",
 ]

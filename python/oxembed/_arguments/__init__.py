@@ -3,8 +3,8 @@
 Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
 """
 
-from oxembed._arguments import calibrate, embed, info, search
+from oxembed._arguments import calibrate, embed, info, search, verify
 
-COMMANDS = (embed, search, info, calibrate)
+COMMANDS = (embed, search, info, calibrate, verify)
 
 __all__ = ["COMMANDS"]
