@@ -143,7 +143,9 @@ class Suite:
             first = _quoted(self._texts[int(bad.argmax())])
             sentence = f"{int(bad.sum())} of {bad.size} vectors have NaN or infinity, the first of them that of {first}"
         else:
-            sentence = f"no NaN and no infinity in {bad.size} awkward texts (blank, control characters, emoji, long and others)"
+            sentence = (
+                f"no NaN and no infinity in {bad.size} texts, with blank ones, control characters, emoji and long ones"
+            )
         return _outcome("finite", not bad.any(), float(bad.sum()), 0.0, sentence)
 
     def _norms(self, vectors: NDArray[np.float32]) -> Outcome:
@@ -292,7 +294,8 @@ def _texts_for(model: Embedder) -> list[str]:
 
 
 def _outcome(name: str, passed: bool, measured: float, bound: float, sentence: str) -> Outcome:
-    return Outcome(name, "passed" if passed else "failed", measured, bound, sentence)
+    finite = measured if np.isfinite(measured) else None  # JSON has no NaN
+    return Outcome(name, "passed" if passed else "failed", finite, bound, sentence)
 
 
 def _quoted(text: str) -> str:

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, final
 
 from oxembed import _options, hub
-from oxembed._quality import Bounds, Suite
-from oxembed._reference import Reference
 from oxembed.embedder import Embedder
 from oxembed.exceptions import InvalidInputError
 
@@ -143,6 +141,9 @@ def verify(
         >>> found.passed, len(found.checks)
         (True, 9)
     """
+    from oxembed._quality import Bounds, Suite  # only where they are used: `import oxembed` is to be quick
+    from oxembed._reference import Reference
+
     bounds = Bounds(
         similar_above=_number("similar_above", similar_above),
         unrelated_below=_number("unrelated_below", unrelated_below),
