@@ -7,10 +7,10 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("The cat is sleeping on the sofa.", "A cat sleeps on the couch."),
     ("How do I reset my password?", "I forgot my password; how can I change it?"),
     ("The company's profits fell sharply this quarter.", "Quarterly earnings of the firm dropped steeply."),
-    ("Heavy rain is expected tomorrow.", "The forecast for tomorrow is heavy rain."),
+    ("The bakery sells fresh bread every morning.", "Every morning you can buy fresh bread at the bakery."),
     ("She plays the violin in an orchestra.", "She is a violinist in an orchestra."),
     ("The doctor told him to stop smoking.", "His physician advised him to quit smoking."),
-    ("The train to Berlin was delayed by an hour.", "The Berlin train left an hour late."),
+    ("The library lends books for three weeks.", "Books can be borrowed from the library for three weeks."),
     ("A man is riding a bicycle down the street.", "A man rides his bike along the road."),
     ("The recipe needs two eggs and a cup of flour.", "You need two eggs and one cup of flour for this recipe."),
     ("The new bridge will open to traffic next year.", "Next year traffic can use the new bridge."),
@@ -20,13 +20,13 @@ PAIRS: tuple[tuple[str, str], ...] = (
     ("The museum is closed on Mondays.", "On Mondays the museum does not open."),
     ("He learned to speak Spanish while living in Madrid.", "Living in Madrid, he learned Spanish."),
     ("The price of oil rose to a record high.", "Oil prices reached an all-time high."),
-    ("Children are playing football in the park.", "Kids play soccer in a park."),
+    ("The children are building a castle of sand.", "Some kids are making a sandcastle."),
     ("The flight was cancelled because of the storm.", "Because of the storm, the plane did not fly."),
     (
         "The function returns an empty list when nothing is found.",
         "If there is no match, the function gives back an empty list.",
     ),
-    ("The old castle stands on a hill above the town.", "Above the town, on a hill, there is an old castle."),
+    ("A bee is sitting on a yellow flower.", "On a yellow flower sits a bee."),
 )
 
 AWKWARD: tuple[str, ...] = (
