@@ -229,7 +229,7 @@ _GEMMA3: _Models = {
     "v4": {},
     "v5": {"modules_form": "v6"},
     "causal": {"pooling": "lasttoken", **_config(use_bidirectional_attention=False)},
-    "odd_window": _config(sliding_window=7),
+    "odd_window": _config(sliding_window=9),
     "window_of_one": _config(sliding_window=1),
     "causal_window_of_one": {"pooling": "lasttoken", **_config(sliding_window=1, use_bidirectional_attention=False)},
     "softcap_is_ignored": _config(attn_logit_softcapping=0.5),
