@@ -18,7 +18,7 @@ import numpy.typing as npt
 import onnx
 import pytest
 import tokenizers
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from reference import golden
@@ -490,9 +490,13 @@ def test_any_model_matches_the_reference(
 def test_any_rotary_model_matches_the_reference(
     made: tuple[Family, dict[str, Any]], texts: list[str], prompt: str | None
 ) -> None:
+    """Models that blow roundings up so far that float32 itself does not hold the tolerance are passed over."""
     family, model = made
     with tempfile.TemporaryDirectory() as folder:
-        check(make_model(Path(folder) / "model", family, **model), texts, prompt=prompt)
+        path = make_model(Path(folder) / "model", family, **model)
+        double, single = (SentenceTransformer(path, kind).encode(texts, prompt) for kind in (np.float64, np.float32))
+        assume(np.abs(double - single).max() <= 0.3 * TOLERANCE * max(1.0, float(np.abs(double).max())))
+        check(path, texts, prompt=prompt)
 
 
 # ---- ONNX files -----------------------------------------------------------------------------------------------------
