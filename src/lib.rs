@@ -26,6 +26,8 @@ mod builder;
 pub mod config;
 mod embedder;
 mod error;
+pub mod export;
+mod foreign;
 mod forward;
 pub mod graph;
 mod info;

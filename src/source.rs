@@ -4,19 +4,21 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Architecture, Author, author, known_model_types};
+use crate::foreign::other_weights;
+use crate::graph::{Architecture, Author, PositionScheme, Target, author, known_model_types};
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::Graph;
 use crate::weights::Weights;
 
-const WEIGHTS: &str = "model.safetensors";
+/// Where the weights are: one file, or the index of several. transformers takes the one where both are there.
+const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 /// Where exporters put the graph.
 const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
-/// A graph ready for sessions, and what is known of it.
+/// What to run, and what is known of it.
 pub struct Source {
-    /// The graph.
-    pub graph: Graph,
+    /// Where the graph comes from.
+    pub origin: Origin,
     /// File name for `model_info`.
     pub name: String,
     /// `model_type` of config.json, or `onnx`.
@@ -25,6 +27,37 @@ pub struct Source {
     pub parameters: usize,
     /// What is known of the graph.
     pub architecture: Option<Architecture>,
+}
+
+/// Where a graph comes from.
+pub enum Origin {
+    /// Written from the weights.
+    Weights(Box<dyn Author>, Weights),
+    /// An ONNX file.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// The file that errors about the graph name.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Weights(_, weights) => weights.path(),
+            Self::File(path) => path,
+        }
+    }
+
+    /// The graph, ready for sessions.
+    pub fn graph(self, target: &Target) -> Result<Graph> {
+        match self {
+            Self::Weights(author, weights) => {
+                let written = author.write(&weights, target, None)?;
+                tracing::debug!(nodes = written.nodes, "wrote the graph");
+                let initializers = Initializers::new(&written.initializers)?;
+                Ok(Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() })
+            }
+            Self::File(path) => Ok(Graph::File(path)),
+        }
+    }
 }
 
 /// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
@@ -44,38 +77,35 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
         // Settings that we could not write a graph for do not matter to a graph that exists.
         return Ok(onnx_source(folder, path, author.ok().flatten().as_deref()));
     }
-    let weights = folder.transformer_path.join(WEIGHTS);
+    let weights = WEIGHTS.into_iter().find(|file| folder.transformer_path.join(file).is_file());
     let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
-    match (author, onnx) {
-        (Ok(Some(author)), _) if weights.is_file() => written_source(author.as_ref(), &weights),
-        (Ok(author), Some(onnx)) => {
-            if author.is_none() && weights.is_file() {
+    match (author, weights, onnx) {
+        (Ok(Some(author)), Some(weights), _) => written_source(author, folder, weights),
+        (Ok(author), weights, Some(onnx)) => {
+            if let (None, Some(weights)) = (&author, weights) {
                 assumptions.push(format!(
-                    "the family of config.json is not one whose graph is written from {WEIGHTS}; running {}",
+                    "the family of config.json is not one whose graph is written from {weights}; running {}",
                     onnx.display()
                 ));
             }
             Ok(onnx_source(folder, onnx, author.as_deref()))
         }
-        (Ok(Some(_)), None) => Err(no_weights(folder, &weights)),
-        (Ok(None), None) => Err(unknown_family(folder)),
+        (Ok(Some(_)), None, None) => Err(no_weights(folder)),
+        (Ok(None), _, None) => Err(unknown_family(folder)),
         // A setting that we could not write a graph for does not matter to a graph that exists.
-        (Err(_), Some(onnx)) if !weights.is_file() => Ok(onnx_source(folder, onnx, None)),
-        (Err(error), _) => Err(error),
+        (Err(_), None, Some(onnx)) => Ok(onnx_source(folder, onnx, None)),
+        (Err(error), ..) => Err(error),
     }
 }
 
-fn written_source(author: &dyn Author, path: &Path) -> Result<Source> {
+fn written_source(author: Box<dyn Author>, folder: &ModelFolder, file: &str) -> Result<Source> {
     let architecture = author.architecture();
-    let weights = Weights::open(path)?.with_prefix_of(author.anchor())?;
-    let written = author.write(&weights)?;
-    tracing::debug!(nodes = written.nodes, family = architecture.family, "wrote the graph");
-    let initializers = Initializers::new(&written.initializers)?;
+    let weights = Weights::open(&folder.transformer_path.join(file))?.with_prefix_of(author.anchor())?;
     Ok(Source {
-        graph: Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() },
-        name: WEIGHTS.to_owned(),
+        name: file.to_owned(),
         family: architecture.family.clone(),
         parameters: weights.parameters(),
+        origin: Origin::Weights(author, weights),
         architecture: Some(architecture),
     })
 }
@@ -84,9 +114,10 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
     let name = path.strip_prefix(&folder.transformer_path).unwrap_or(&path).display().to_string();
     let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
     // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
-    let architecture = author.map(|author| Architecture { positions: None, ..author.architecture() });
+    let architecture =
+        author.map(|author| Architecture { positions: PositionScheme::FromZero, ..author.architecture() });
     Source {
-        graph: Graph::File(path),
+        origin: Origin::File(path),
         name,
         family: model_type.unwrap_or("onnx").to_owned(),
         parameters: 0,
@@ -94,18 +125,28 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
     }
 }
 
-fn no_weights(folder: &ModelFolder, weights: &Path) -> EmbeddingError {
-    let has = |name: &str| folder.transformer_path.join(name).is_file();
-    let problem = if has("model.safetensors.index.json") {
-        "the weights are split into several files, and this version reads a single one; save them again with \
-         save_pretrained(folder, max_shard_size=\"100GB\")"
-    } else if has("pytorch_model.bin") {
-        "there is only pytorch_model.bin, which runs code when it is read and is therefore never opened; save the model \
-         again with SentenceTransformer(folder).save_pretrained(folder), which writes model.safetensors"
-    } else {
-        "the file is missing, and there is no onnx/model.onnx or model.onnx in its place"
-    };
-    EmbeddingError::invalid_model(weights, problem)
+fn no_weights(folder: &ModelFolder) -> EmbeddingError {
+    let [file, index] = WEIGHTS;
+    for name in WEIGHTS {
+        let path = folder.transformer_path.join(name);
+        if path.is_dir() {
+            return EmbeddingError::invalid_model(&path, "this is a folder; a file of that name is understood");
+        }
+        if path.is_symlink() {
+            let problem = "the file is missing: this is a link to nowhere, as an interrupted download leaves it; \
+                           download the model again";
+            return EmbeddingError::invalid_model(&path, problem);
+        }
+        if path.exists() {
+            return EmbeddingError::invalid_model(&path, "this is not a regular file");
+        }
+    }
+    let others = other_weights(&folder.transformer_path);
+    let problem = format!(
+        "the file is missing, and there is no {index}, onnx/model.onnx or model.onnx in its place{}",
+        others.map_or_else(String::new, |others| format!("; {others}"))
+    );
+    EmbeddingError::invalid_model(&folder.transformer_path.join(file), problem)
 }
 
 fn unknown_family(folder: &ModelFolder) -> EmbeddingError {

@@ -10,6 +10,8 @@ Example:
 """
 
 from oxembed._core import Usage, __version__
+from oxembed._export import ExportedGraph, export
+from oxembed.calibration import Calibration
 from oxembed.embedder import Embedder
 from oxembed.exceptions import (
     InferenceError,
@@ -21,6 +23,7 @@ from oxembed.exceptions import (
     ProviderUnavailableError,
     ServiceUnavailableError,
 )
+from oxembed.quantization import quantize_embeddings
 from oxembed.results import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
@@ -32,7 +35,9 @@ from oxembed.results import (
 __all__ = [
     "BatchEmbeddingRequest",
     "BatchEmbeddingResponse",
+    "Calibration",
     "Embedder",
+    "ExportedGraph",
     "HealthStatus",
     "InferenceError",
     "InternalError",
@@ -46,4 +51,6 @@ __all__ = [
     "SessionPlacement",
     "Usage",
     "__version__",
+    "export",
+    "quantize_embeddings",
 ]

@@ -5,9 +5,11 @@ use std::io::{ErrorKind, Read};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::error::{EmbeddingError, Result};
+use crate::foreign::recognize;
 
 /// Largest configuration file that is read. Real ones have a few kilobytes; a larger one is an attack or a mistake.
 pub const MAX_CONFIG_BYTES: u64 = 16 * 1024 * 1024;
@@ -322,8 +324,8 @@ pub(super) fn is_absent(path: &Path) -> bool {
     matches!(error, Some(ErrorKind::NotFound | ErrorKind::NotADirectory))
 }
 
-/// Reads any JSON value, up to [`MAX_CONFIG_BYTES`].
-pub(super) fn read_json(path: &Path) -> Result<Value> {
+/// Reads JSON of any form, up to [`MAX_CONFIG_BYTES`].
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     refuse_large_file(path, MAX_CONFIG_BYTES)?;
     let unreadable = |error: std::io::Error| EmbeddingError::invalid_model(path, "cannot be read").caused_by(error);
     let mut bytes = Vec::new();
@@ -333,7 +335,7 @@ pub(super) fn read_json(path: &Path) -> Result<Value> {
 }
 
 /// Refuses what is not a regular file of at most `limit` bytes, without reading it.
-pub(super) fn refuse_large_file(path: &Path, limit: u64) -> Result<()> {
+pub(crate) fn refuse_large_file(path: &Path, limit: u64) -> Result<()> {
     let metadata = path.metadata().map_err(|error| {
         let problem = match error.kind() {
             ErrorKind::NotFound => "the file is missing",
@@ -351,15 +353,19 @@ pub(super) fn refuse_large_file(path: &Path, limit: u64) -> Result<()> {
     Ok(())
 }
 
-fn parse(path: &Path, bytes: &[u8]) -> Result<Value> {
+fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     if bytes.starts_with(b"\xef\xbb\xbf") {
         return Err(EmbeddingError::invalid_model(path, "starts with a byte order mark; plain UTF-8 is understood"));
     }
     serde_json::from_slice(bytes).map_err(|error| {
-        let problem = if error.is_eof() {
+        let problem = if let Some(meaning) = recognize(bytes) {
+            meaning.to_owned()
+        } else if error.is_eof() {
             format!("the JSON ends too early, a partial download? ({error})")
         } else if let Some(literal) = python_literal(bytes, error.line(), error.column()) {
             format!("holds {literal}, which Python writes and JSON does not have ({error})")
+        } else if error.is_data() {
+            format!("not in the form that is understood ({error})")
         } else {
             format!("not valid JSON ({error})")
         };

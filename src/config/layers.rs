@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::Document;
 use crate::error::{EmbeddingError, Result};
+use crate::foreign::other_weights;
 use crate::postprocess::{Activation, PoolingMode};
 
 /// Widest vector that is believed.
@@ -183,11 +184,9 @@ fn require_safetensors(dense: &Dense) -> Result<()> {
     if file.is_file() {
         return Ok(());
     }
-    let problem = if dense.folder.join("pytorch_model.bin").exists() {
-        "the file is missing; pytorch_model.bin beside it is not read, because unpickling runs code. Convert the \
-         model once in Python: SentenceTransformer(\"<folder>\").save_pretrained(\"<new folder>\")"
-    } else {
-        "the file is missing; a Dense module keeps linear.weight and linear.bias there"
+    let problem = match other_weights(&dense.folder) {
+        Some(others) => format!("the file is missing; {others}"),
+        None => "the file is missing; a Dense module keeps linear.weight and linear.bias there".to_owned(),
     };
     Err(EmbeddingError::invalid_model(&file, problem))
 }

@@ -18,6 +18,7 @@ mod transformer;
 mod tests;
 
 pub use document::{Document, MAX_CONFIG_BYTES};
+pub(crate) use document::{read_json, refuse_large_file};
 pub use folder::ModelFolder;
 pub use layers::{Dense, Pooling};
 pub use modules::Module;

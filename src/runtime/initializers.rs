@@ -9,7 +9,7 @@ use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, Memory
 use ort::value::{DynValue, Tensor};
 
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Initializer, InitializerData};
+use crate::graph::{Arithmetic, Initializer, InitializerData};
 use crate::weights::{StoredTensor, StoredType, decode};
 
 /// Named weights, ready to be given to sessions.
@@ -31,9 +31,11 @@ impl Initializers {
         let mut mapped = Vec::new();
         for Initializer { name, data } in initializers {
             let value = match data {
-                InitializerData::Computed { shape, values } => owned(shape, values.clone())?,
-                InitializerData::AsFloat32(tensor) if tensor.dtype == StoredType::Float32 => view(tensor, &mut mapped)?,
-                InitializerData::AsFloat32(tensor) => owned(&tensor.shape, tensor.to_f32())?,
+                InitializerData::Computed { arithmetic, shape, values } => owned(*arithmetic, shape, values.clone())?,
+                InitializerData::As(arithmetic, tensor) if arithmetic.stored_type() == tensor.dtype => {
+                    view(tensor, &mut mapped)?
+                }
+                InitializerData::As(arithmetic, tensor) => owned(*arithmetic, &tensor.shape, tensor.to_f32())?,
                 InitializerData::Stored(tensor) => view(tensor, &mut mapped)?,
             };
             values.push((name.clone(), Arc::new(value)));
@@ -47,9 +49,16 @@ impl Initializers {
     }
 }
 
-fn owned(shape: &[usize], values: Vec<f32>) -> Result<DynValue> {
-    let tensor = Tensor::from_array((shape.to_vec(), values)).map_err(|error| failed(&error))?;
-    Ok(tensor.into_dyn())
+fn owned(arithmetic: Arithmetic, shape: &[usize], values: Vec<f32>) -> Result<DynValue> {
+    let shape = shape.to_vec();
+    let tensor = match arithmetic {
+        Arithmetic::Float32 => Tensor::from_array((shape, values)).map(Tensor::into_dyn),
+        Arithmetic::Float16 => {
+            let values: Vec<half::f16> = values.into_iter().map(half::f16::from_f32).collect();
+            Tensor::from_array((shape, values)).map(Tensor::into_dyn)
+        }
+    };
+    tensor.map_err(|error| failed(&error))
 }
 
 /// The tensor where it lies in the file; copied where it lies unaligned there.

@@ -1,0 +1,131 @@
+//! One safetensors file, memory-mapped, its header read and compared with the file.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use safetensors::Dtype;
+use safetensors::tensor::Metadata;
+use serde::de::IgnoredAny;
+
+use super::unique::UniqueNames;
+use crate::config::refuse_large_file;
+use crate::error::{EmbeddingError, Result};
+use crate::foreign::recognize;
+
+/// The largest models have headers of a few hundred kilobytes; parsing a hostile one takes ten times its size.
+const MAX_HEADER_BYTES: u64 = 8 << 20;
+/// The header's length stands before it.
+const LENGTH_BYTES: usize = 8;
+
+/// A file of weights in the address space of the process.
+#[derive(Debug)]
+pub(super) struct MappedFile {
+    path: PathBuf,
+    real_path: PathBuf,
+    map: Mmap,
+}
+
+/// What a header says of a tensor.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) dtype: Dtype,
+    pub(super) shape: Vec<usize>,
+    /// Where its bytes are in the file.
+    pub(super) range: Range<usize>,
+}
+
+impl MappedFile {
+    /// Maps `path` and reads its header. Every entry's range is inside the file, as long as its shape and type make it,
+    /// and overlaps no other.
+    ///
+    /// # Errors
+    /// [`EmbeddingError::InvalidModel`] where the file is missing, truncated or not what its header says.
+    pub(super) fn open(path: &Path) -> Result<(Arc<Self>, Vec<Entry>)> {
+        // Opening a pipe would wait until somebody writes to it.
+        refuse_large_file(path, u64::MAX)?;
+        let file = File::open(path).map_err(|error| cannot_open(path, error))?;
+        // SAFETY: the map is read-only. A file truncated by somebody else while it is mapped is the one hazard mmap
+        // cannot exclude; model files are replaced by rename, never rewritten in place.
+        let map = unsafe { Mmap::map(&file) }
+            .map_err(|error| EmbeddingError::invalid_model(path, "the file cannot be mapped").caused_by(error))?;
+        let entries = read_header(&map).map_err(|problem| {
+            let problem = recognize(map.get(..512).unwrap_or(&map)).map_or(problem, str::to_owned);
+            EmbeddingError::invalid_model(path, problem)
+        })?;
+        let real_path = path
+            .canonicalize()
+            .map_err(|error| EmbeddingError::invalid_model(path, "the file went away").caused_by(error))?;
+        Ok((Arc::new(Self { path: path.to_owned(), real_path, map }), entries))
+    }
+
+    /// The file as the model folder names it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself, behind the links of a Hugging Face cache.
+    pub(super) fn real_path(&self) -> &Path {
+        &self.real_path
+    }
+
+    /// The file's bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+fn cannot_open(path: &Path, error: std::io::Error) -> EmbeddingError {
+    let problem = match error.kind() {
+        ErrorKind::PermissionDenied => "permission to read the file is denied; `chmod u+r` gives it to its owner",
+        _ => "the file cannot be opened",
+    };
+    EmbeddingError::invalid_model(path, problem).caused_by(error)
+}
+
+/// The entries of a whole file, or what is wrong with it.
+fn read_header(file: &[u8]) -> Result<Vec<Entry>, String> {
+    if file.is_empty() {
+        return Err("the file is empty; download it again".to_owned());
+    }
+    let Some(length) = file.first_chunk().map(|length| u64::from_le_bytes(*length)) else {
+        let problem = "bytes are fewer than the length of a safetensors header takes; download it again";
+        return Err(format!("its {} {problem}", file.len()));
+    };
+    if length > MAX_HEADER_BYTES {
+        return Err(format!(
+            "not a safetensors file: its header says that it is {length} bytes long; at most {MAX_HEADER_BYTES} are read"
+        ));
+    }
+    let start = usize::try_from(length).map_or(usize::MAX, |length| length.saturating_add(LENGTH_BYTES));
+    let header = file.get(LENGTH_BYTES..start).ok_or_else(|| {
+        format!(
+            "its header ends at byte {start} and the file at byte {}: a partial download; download it again",
+            file.len()
+        )
+    })?;
+    let broken = |error: serde_json::Error| {
+        format!("not a safetensors file: its header does not agree with itself ({error}); download it again")
+    };
+    let UniqueNames::<IgnoredAny>(_) = serde_json::from_slice(header).map_err(broken)?;
+    // Parsing checks each tensor: its bytes begin where the last one's end and are as many as its shape asks for.
+    let metadata: Metadata = serde_json::from_slice(header).map_err(broken)?;
+    let (expected, found) = (metadata.data_len(), file.len() - start);
+    if expected != found {
+        let problem = if found < expected { "a partial download" } else { "something was added to it" };
+        return Err(format!(
+            "its header describes {expected} bytes of tensors and {found} are there: {problem}; download it again"
+        ));
+    }
+    let entry = |(name, info): (String, &safetensors::tensor::TensorInfo)| Entry {
+        name,
+        dtype: info.dtype,
+        shape: info.shape.clone(),
+        range: start + info.data_offsets.0..start + info.data_offsets.1,
+    };
+    Ok(metadata.tensors().into_iter().map(entry).collect())
+}
