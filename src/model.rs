@@ -49,7 +49,7 @@ impl Model {
         settings: &LoadSettings,
     ) -> Result<(Self, Arc<Forward>, LoadedSession)> {
         let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
-        let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
+        let source = source::choose(&folder, settings, &mut assumptions)?;
         let Source { graph, name, family, parameters, architecture } = source;
         let max_tokens = max_tokens(&folder, settings, architecture.as_ref(), &mut assumptions)?;
         let bounds = Bounds {
@@ -266,6 +266,8 @@ fn layout(folder: &ModelFolder, architecture: Option<&Architecture>, padding_id:
         padding_side: if positions.is_some() { Side::Right } else { folder.tokenizer.padding_side },
         padding_id,
         positions: positions.unwrap_or(PositionScheme::FromZero),
+        // A product of one row takes another way through ONNX Runtime where the matrix is not packed, to other bits.
+        shortest: if positions.is_some() { 2 } else { 1 },
     }
 }
 

@@ -1,11 +1,12 @@
 //! Where the graph of a model folder comes from: written from the weights, or an ONNX file.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, PathBuf};
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::other_weights;
 use crate::graph::{Architecture, Author, author, known_model_types};
+use crate::model::LoadSettings;
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::Graph;
 use crate::weights::Weights;
@@ -30,7 +31,8 @@ pub struct Source {
 }
 
 /// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
-pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut Vec<String>) -> Result<Source> {
+pub fn choose(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mut Vec<String>) -> Result<Source> {
+    let onnx_file = settings.onnx_file.as_deref();
     let author = match &folder.transformer {
         // An ONNX file may come with a config.json that is not a transformer's.
         Some(config) if onnx_file.is_none() || config.has("model_type") => author(config),
@@ -49,7 +51,7 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
     let weights = WEIGHTS.into_iter().find(|file| folder.transformer_path.join(file).is_file());
     let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
     match (author, weights, onnx) {
-        (Ok(Some(author)), Some(weights), _) => written_source(author.as_ref(), folder, weights),
+        (Ok(Some(author)), Some(weights), _) => written_source(author.as_ref(), folder, weights, settings.threads),
         (Ok(author), weights, Some(onnx)) => {
             if let (None, Some(weights)) = (&author, weights) {
                 assumptions.push(format!(
@@ -67,12 +69,12 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
     }
 }
 
-fn written_source(author: &dyn Author, folder: &ModelFolder, file: &str) -> Result<Source> {
+fn written_source(author: &dyn Author, folder: &ModelFolder, file: &str, threads: usize) -> Result<Source> {
     let architecture = author.architecture();
     let weights = Weights::open(&folder.transformer_path.join(file))?.with_prefix_of(author.anchor())?;
     let written = author.write(&weights)?;
     tracing::debug!(nodes = written.nodes, family = architecture.family, "wrote the graph");
-    let initializers = Initializers::new(&written.initializers)?;
+    let initializers = Initializers::new(written.initializers, threads)?;
     Ok(Source {
         graph: Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() },
         name: file.to_owned(),

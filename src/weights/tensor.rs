@@ -4,11 +4,14 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
+use half::f16;
 use half::slice::HalfFloatSliceExt;
-use half::{bf16, f16};
 use safetensors::Dtype;
 
 use super::file::MappedFile;
+
+/// Numbers converted at a time: few enough for the stack and the first cache.
+const BLOCK: usize = 512;
 
 /// How the numbers of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,37 @@ impl StoredType {
             Self::Float32 => "float32",
             Self::Float16 => "float16",
             Self::BFloat16 => "bfloat16",
+        }
+    }
+
+    /// Writes the numbers in `stored`, little-endian, to `floats` as `f32` of this machine, as many as there are of
+    /// both. Exact: every stored type is a subset of `f32`.
+    pub fn widen(self, stored: &[u8], floats: &mut [u8]) {
+        let (floats, _) = floats.as_chunks_mut::<4>();
+        match self {
+            Self::Float32 => {
+                for (float, bytes) in floats.iter_mut().zip(stored.as_chunks().0) {
+                    *float = f32::from_le_bytes(*bytes).to_ne_bytes();
+                }
+            }
+            Self::BFloat16 => {
+                for (float, bytes) in floats.iter_mut().zip(stored.as_chunks().0) {
+                    *float = (u32::from(u16::from_le_bytes(*bytes)) << 16).to_ne_bytes();
+                }
+            }
+            Self::Float16 => {
+                // In blocks, because the processor converts several at a time and `half` knows how.
+                let (mut halves, mut singles) = ([f16::ZERO; BLOCK], [0.0; BLOCK]);
+                for (floats, stored) in floats.chunks_mut(BLOCK).zip(stored.chunks(2 * BLOCK)) {
+                    for (half, bytes) in halves.iter_mut().zip(stored.as_chunks().0) {
+                        *half = f16::from_le_bytes(*bytes);
+                    }
+                    halves.convert_to_f32_slice(&mut singles);
+                    for (float, single) in floats.iter_mut().zip(singles) {
+                        *float = single.to_ne_bytes();
+                    }
+                }
+            }
         }
     }
 }
@@ -98,12 +132,16 @@ impl StoredTensor {
 
     /// The numbers as `f32`; exact, as every stored type is a subset of it.
     pub fn to_f32(&self) -> Vec<f32> {
-        let bytes = self.bytes();
-        match self.dtype {
-            StoredType::Float32 => decode(bytes, f32::from_le_bytes),
-            StoredType::Float16 => decode(bytes, f16::from_le_bytes).to_f32_vec(),
-            StoredType::BFloat16 => decode(bytes, bf16::from_le_bytes).to_f32_vec(),
-        }
+        let mut values = vec![0; 4 * self.len()];
+        self.dtype.widen(self.bytes(), &mut values);
+        decode(&values, f32::from_ne_bytes)
+    }
+
+    /// Says that the file's pages with these of its bytes are not needed for now; reading them brings them back.
+    pub fn release(&self, bytes: Range<usize>) {
+        let start = self.range.start + bytes.start.min(self.range.len());
+        let end = self.range.start + bytes.end.min(self.range.len());
+        self.file.release(start..end);
     }
 }
 
