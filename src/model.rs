@@ -7,14 +7,14 @@ use crate::batch::Layout;
 use crate::config::{Document, ModelFolder, Module, Side};
 use crate::error::{EmbeddingError, Result};
 use crate::forward::{Forward, RowOptions};
-use crate::graph::{Architecture, PositionScheme};
+use crate::graph::{Architecture, PositionScheme, Target};
 use crate::info::ModelInfo;
 use crate::options::{EncodeOptions, Role};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
 use crate::runtime::library::Library;
 use crate::runtime::ports::{OutputKind, discover};
-use crate::runtime::session::{Feed, Graph, LoadedSession, OutputType, Ports, SessionFactory};
-use crate::source::{self, Source};
+use crate::runtime::session::{Feed, LoadedSession, OutputType, Ports, SessionFactory};
+use crate::source::{self, Origin, Source};
 use crate::tokenization::{Bounds, Tokenization};
 use crate::weights::Weights;
 
@@ -49,15 +49,17 @@ impl Model {
         settings: &LoadSettings,
     ) -> Result<(Self, Arc<Forward>, LoadedSession)> {
         let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
-        let source = source::choose(&folder, settings, &mut assumptions)?;
-        let Source { graph, name, family, parameters, architecture } = source;
+        let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
+        let Source { origin, name, family, parameters, architecture } = source;
         let max_tokens = max_tokens(&folder, settings, architecture.as_ref(), &mut assumptions)?;
         let bounds = Bounds {
             vocabulary: architecture.as_ref().map(|architecture| architecture.vocabulary_size),
             token_types: architecture.as_ref().and_then(|architecture| architecture.token_types),
         };
         // The tokenizer takes as long to read as the session to make.
-        let file = graph_file(&graph);
+        let file = origin.path().to_owned();
+        let is_written = matches!(origin, Origin::Weights(..));
+        let graph = origin.graph(&Target::CPU.with_max_tokens(max_tokens), settings.threads)?;
         let factory = Arc::new(SessionFactory::new(library, graph));
         let (tokenization, session) = std::thread::scope(|scope| {
             let session = scope.spawn(|| factory.create(settings.threads));
@@ -66,10 +68,11 @@ impl Model {
             (tokenization, session)
         });
         let (session, tokenization) = (session??, tokenization?);
-        let (ports, kind, width) = ports(&file, architecture.as_ref(), &session, folder.token_dimension)?;
+        let written = architecture.as_ref().filter(|_| is_written);
+        let (ports, kind, width) = ports(&file, written, &session, folder.token_dimension)?;
         let postprocess = Arc::new(postprocess(&folder, kind, width, &file)?);
         let padding_id = padding_id(&folder, &tokenization)?;
-        let layout = layout(&folder, architecture.as_ref(), padding_id);
+        let layout = layout(&folder, written, padding_id);
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
         let info = ModelInfo {
@@ -135,35 +138,39 @@ impl Model {
     }
 }
 
-/// The limit in force, at most what the position table holds.
+/// The limit in force: what the user asked for, else what the folder says, at most what the model can.
 fn max_tokens(
     folder: &ModelFolder,
     settings: &LoadSettings,
     architecture: Option<&Architecture>,
     assumptions: &mut Vec<String>,
 ) -> Result<usize> {
-    let table = architecture.map(|architecture| architecture.max_tokens).or_else(|| position_table(folder));
+    let possible = architecture.map(|architecture| architecture.max_tokens).or_else(|| position_table(folder));
     if let Some(asked) = settings.max_seq_length {
-        return match table {
-            Some(table) if asked > table => Err(EmbeddingError::invalid_input(format!(
-                "max_seq_length={asked} is more than the {table} positions that the model has"
+        return match possible {
+            Some(possible) if asked > possible => Err(EmbeddingError::invalid_input(format!(
+                "max_seq_length={asked} is more than the {possible} positions that the model has"
             ))),
             _ if asked == 0 => Err(EmbeddingError::invalid_input("max_seq_length has to be at least 1")),
             _ => Ok(asked),
         };
     }
-    match (folder.tokenizer.limit(), table) {
-        (Some(limit), Some(table)) if limit.tokens > table => {
+    // sentence-transformers takes its own limit as it is, and bounds the tokenizer's by the trained length.
+    let trained = architecture.map(|architecture| architecture.trained_tokens).or(possible);
+    let own = folder.tokenizer.max_seq_length.as_ref();
+    let bound = if own.is_some() { possible } else { trained };
+    match (folder.tokenizer.limit(), bound) {
+        (Some(limit), Some(bound)) if limit.tokens > bound => {
             assumptions.push(format!(
-                "{}: {} = {} is more than the {table} positions that the model has; the limit is {table}",
+                "{}: {} = {} is more than the {bound} positions that the model has; the limit is {bound}",
                 limit.file.display(),
                 limit.key,
                 limit.tokens
             ));
-            Ok(table)
+            Ok(bound)
         }
         (Some(limit), _) => Ok(limit.tokens),
-        (None, Some(table)) => Ok(table),
+        (None, Some(bound)) => Ok(bound),
         (None, None) => Err(EmbeddingError::invalid_model(
             &folder.path,
             "the folder does not say how many tokens the model takes; say it with max_seq_length=",
@@ -176,21 +183,14 @@ fn position_table(folder: &ModelFolder) -> Option<usize> {
     config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
 }
 
-fn graph_file(graph: &Graph) -> PathBuf {
-    match graph {
-        Graph::File(path) => path.clone(),
-        Graph::Written { .. } => PathBuf::from("the written graph"),
-    }
-}
-
 /// What to feed and read; the width of what is read.
 fn ports(
     file: &Path,
-    architecture: Option<&Architecture>,
+    written: Option<&Architecture>,
     session: &LoadedSession,
     token_dimension: Option<usize>,
 ) -> Result<(Ports, OutputKind, usize)> {
-    if let Some(architecture) = architecture.filter(|architecture| architecture.positions.is_some()) {
+    if let Some(architecture) = written {
         let feed = |port: crate::runtime::session::Port| {
             let feed = match port.name.as_str() {
                 "attention_mask" => Feed::AttentionMask,
@@ -258,16 +258,15 @@ fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> 
     })
 }
 
-fn layout(folder: &ModelFolder, architecture: Option<&Architecture>, padding_id: u32) -> Layout {
-    let positions = architecture.and_then(|architecture| architecture.positions);
+fn layout(folder: &ModelFolder, written: Option<&Architecture>, padding_id: u32) -> Layout {
     Layout {
-        // A graph that is told positions gives the same bits on either side only where softmax adds up the same numbers
-        // in the same lanes, which is the right.
-        padding_side: if positions.is_some() { Side::Right } else { folder.tokenizer.padding_side },
+        // A written graph gives the same bits on either side only where softmax adds up the same numbers in the same
+        // lanes, which is the right.
+        padding_side: if written.is_some() { Side::Right } else { folder.tokenizer.padding_side },
         padding_id,
-        positions: positions.unwrap_or(PositionScheme::FromZero),
+        positions: written.map_or(PositionScheme::FromZero, |architecture| architecture.positions),
         // A product of one row takes another way through ONNX Runtime where the matrix is not packed, to other bits.
-        shortest: if positions.is_some() { 2 } else { 1 },
+        shortest: if written.is_some() { 2 } else { 1 },
     }
 }
 

@@ -1,12 +1,11 @@
 //! Where the graph of a model folder comes from: written from the weights, or an ONNX file.
 
-use std::path::{Component, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::other_weights;
-use crate::graph::{Architecture, Author, author, known_model_types};
-use crate::model::LoadSettings;
+use crate::graph::{Architecture, Author, PositionScheme, Target, author, known_model_types};
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::Graph;
 use crate::weights::Weights;
@@ -16,10 +15,10 @@ const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"]
 /// Where exporters put the graph.
 const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
-/// A graph ready for sessions, and what is known of it.
+/// What to run, and what is known of it.
 pub struct Source {
-    /// The graph.
-    pub graph: Graph,
+    /// Where the graph comes from.
+    pub origin: Origin,
     /// File name for `model_info`.
     pub name: String,
     /// `model_type` of config.json, or `onnx`.
@@ -30,9 +29,39 @@ pub struct Source {
     pub architecture: Option<Architecture>,
 }
 
+/// Where a graph comes from.
+pub enum Origin {
+    /// Written from the weights.
+    Weights(Box<dyn Author>, Weights),
+    /// An ONNX file.
+    File(PathBuf),
+}
+
+impl Origin {
+    /// The file that errors about the graph name.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Weights(_, weights) => weights.path(),
+            Self::File(path) => path,
+        }
+    }
+
+    /// The graph, ready for sessions; weights are converted by `threads` threads.
+    pub fn graph(self, target: &Target, threads: usize) -> Result<Graph> {
+        match self {
+            Self::Weights(author, weights) => {
+                let written = author.write(&weights, target)?;
+                tracing::debug!(nodes = written.nodes, "wrote the graph");
+                let initializers = Initializers::new(written.initializers, threads)?;
+                Ok(Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() })
+            }
+            Self::File(path) => Ok(Graph::File(path)),
+        }
+    }
+}
+
 /// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
-pub fn choose(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mut Vec<String>) -> Result<Source> {
-    let onnx_file = settings.onnx_file.as_deref();
+pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut Vec<String>) -> Result<Source> {
     let author = match &folder.transformer {
         // An ONNX file may come with a config.json that is not a transformer's.
         Some(config) if onnx_file.is_none() || config.has("model_type") => author(config),
@@ -51,7 +80,7 @@ pub fn choose(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mut V
     let weights = WEIGHTS.into_iter().find(|file| folder.transformer_path.join(file).is_file());
     let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
     match (author, weights, onnx) {
-        (Ok(Some(author)), Some(weights), _) => written_source(author.as_ref(), folder, weights, settings.threads),
+        (Ok(Some(author)), Some(weights), _) => written_source(author, folder, weights),
         (Ok(author), weights, Some(onnx)) => {
             if let (None, Some(weights)) = (&author, weights) {
                 assumptions.push(format!(
@@ -69,17 +98,14 @@ pub fn choose(folder: &ModelFolder, settings: &LoadSettings, assumptions: &mut V
     }
 }
 
-fn written_source(author: &dyn Author, folder: &ModelFolder, file: &str, threads: usize) -> Result<Source> {
+fn written_source(author: Box<dyn Author>, folder: &ModelFolder, file: &str) -> Result<Source> {
     let architecture = author.architecture();
     let weights = Weights::open(&folder.transformer_path.join(file))?.with_prefix_of(author.anchor())?;
-    let written = author.write(&weights)?;
-    tracing::debug!(nodes = written.nodes, family = architecture.family, "wrote the graph");
-    let initializers = Initializers::new(written.initializers, threads)?;
     Ok(Source {
-        graph: Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() },
         name: file.to_owned(),
         family: architecture.family.clone(),
         parameters: weights.parameters(),
+        origin: Origin::Weights(author, weights),
         architecture: Some(architecture),
     })
 }
@@ -88,9 +114,10 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
     let name = path.strip_prefix(&folder.transformer_path).unwrap_or(&path).display().to_string();
     let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
     // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
-    let architecture = author.map(|author| Architecture { positions: None, ..author.architecture() });
+    let architecture =
+        author.map(|author| Architecture { positions: PositionScheme::FromZero, ..author.architecture() });
     Source {
-        graph: Graph::File(path),
+        origin: Origin::File(path),
         name,
         family: model_type.unwrap_or("onnx").to_owned(),
         parameters: 0,

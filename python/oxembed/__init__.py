@@ -10,6 +10,7 @@ Example:
 """
 
 from oxembed._core import Usage, __version__
+from oxembed.calibration import Calibration
 from oxembed.embedder import Embedder
 from oxembed.exceptions import (
     InferenceError,
@@ -21,6 +22,7 @@ from oxembed.exceptions import (
     ProviderUnavailableError,
     ServiceUnavailableError,
 )
+from oxembed.quantization import quantize_embeddings
 from oxembed.results import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
@@ -32,6 +34,7 @@ from oxembed.results import (
 __all__ = [
     "BatchEmbeddingRequest",
     "BatchEmbeddingResponse",
+    "Calibration",
     "Embedder",
     "HealthStatus",
     "InferenceError",
@@ -46,4 +49,5 @@ __all__ = [
     "SessionPlacement",
     "Usage",
     "__version__",
+    "quantize_embeddings",
 ]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from oxembed import _options
 from oxembed._core import CancellationToken
 from oxembed._inspection import Inspection
 from oxembed._lifecycle import NativeCall
-from oxembed._precision import convert
+from oxembed._precision import Conversion
 from oxembed._progress import Progress, open_bar, wants_bar
-from oxembed._texts import as_list, check_strings, chunks
+from oxembed._texts import as_list, check_collection, check_strings, chunks
+from oxembed.calibration import FILE_NAME, Calibration
 from oxembed.exceptions import InvalidInputError
 from oxembed.results import BatchEmbeddingRequest, BatchEmbeddingResponse
 
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from oxembed._core import Usage
-    from oxembed._options import Checked
+    from oxembed._options import Checked, VectorOptions
+
+_MANY_DIMENSIONS = 1 << 30
 
 
 class Encoding(Inspection):
@@ -35,6 +38,7 @@ class Encoding(Inspection):
         """Encode one text into (dim,), or an iterable of n into (n, dim)."""
         one = isinstance(texts, str)
         items = [texts] if one else as_list(texts)
+        convert = self._conversion(options)
         if wants_bar(options.show_progress_bar, len(items)):
             with Progress(len(items), asked=bool(options.show_progress_bar)) as progress:
                 vectors, usage = self._run(items, role, options, progress, token)
@@ -42,8 +46,48 @@ class Encoding(Inspection):
             vectors, usage = self._run(items, role, options, None, token)
         if usage.truncated_inputs:
             self._warn_of_truncation(usage.truncated_inputs, len(items))
-        result = convert(vectors, options.precision)
+        result = convert(vectors)
+        convert.warn()
         return cast("NDArray[Any]", result[0]) if one else result
+
+    def _conversion(self, options: Checked) -> Conversion:
+        """What turns float32 rows into what `options` ask for; every objection to that comes before any work."""
+        if options.precision not in _options.CALIBRATED:
+            return Conversion(options.precision)
+        calibration = options.calibration or self._engine.calibration
+        if calibration is None:
+            raise InvalidInputError(
+                f"precision={options.precision!r} needs calibrated ranges, and none are given: not by calibration= of "
+                f"the call or of Embedder(...), and not by a {FILE_NAME} in the model folder. Make them of a thousand "
+                "typical texts with model.calibrate(texts) or `oxembed calibrate`. They are never taken from the texts "
+                "of the call, because the same text would then get other codes in another call"
+            )
+        dimension, normalized = self._kind_of_vectors(options)
+        if calibration.normalized is not None and calibration.normalized != normalized:
+            made, asked = ("with", "without") if calibration.normalized else ("without", "with")
+            raise InvalidInputError(
+                f"the calibration was made {made} normalize_embeddings=True, and these vectors are {asked} it, so that "
+                "its ranges do not fit. Make one with the options of this call"
+            )
+        if normalized and calibration.dimension > dimension:
+            raise InvalidInputError(
+                f"a calibration of {calibration.dimension} dimensions cannot be cut to {dimension} where "
+                "normalize_embeddings=True scales the cut vectors. Make one with the options of this call: "
+                f"model.calibrate(texts, truncate_dim={dimension}, normalize_embeddings=True)"
+            )
+        return Conversion(options.precision, calibration.truncate(dimension))
+
+    def _kind_of_vectors(self, options: Checked) -> tuple[int, bool]:
+        """Length of the vectors, and whether `normalize_embeddings` changes what the model itself gives."""
+        dimension = self._width(options)
+        changes = options.normalize_embeddings is True
+        if changes and self._engine.facts.ends_normalized:
+            changes = dimension < self._width(_options.DEFAULTS._replace(truncate_dim=_MANY_DIMENSIONS))
+        return dimension, changes
+
+    def _width(self, options: Checked) -> int:
+        vectors, _ = self._run([], None, options, None, None)
+        return int(vectors.shape[1])
 
     def _run(
         self,
@@ -79,7 +123,7 @@ class Encoding(Inspection):
         )
 
     def _encode_chunks(
-        self, texts: Iterable[object], size: int, options: Checked
+        self, texts: Iterable[object], size: int, options: Checked, convert: Conversion
     ) -> Generator[NDArray[Any], None, None]:
         total = len(texts) if hasattr(texts, "__len__") else None  # type: ignore[arg-type]  # pyright: ignore
         bar = open_bar(total, required=True) if options.show_progress_bar else None
@@ -89,7 +133,7 @@ class Encoding(Inspection):
                 vectors, usage = self._run_chunk(chunk, done, options)
                 done += len(chunk)
                 truncated += usage.truncated_inputs
-                result = convert(vectors, options.precision)
+                result = convert(vectors)
                 if bar is not None:
                     bar.update(len(chunk))
                 del chunk, vectors
@@ -100,6 +144,7 @@ class Encoding(Inspection):
                 bar.close()
             if truncated:
                 self._warn_of_truncation(truncated, done)
+            convert.warn()
 
     def _run_chunk(self, chunk: list[object], start: int, options: Checked) -> tuple[NDArray[np.float32], Usage]:
         """Run one chunk; an index in an error counts from the first text of the stream."""
@@ -112,6 +157,40 @@ class Encoding(Inspection):
             if isinstance(error, InvalidInputError):
                 raise InvalidInputError(f"{error} (indices count from text {start} of the stream)") from error
             raise
+
+    def calibrate(self, texts: Iterable[str], **options: Unpack[VectorOptions]) -> Calibration:
+        """Measure the ranges that `precision="int8"` and `"uint8"` need, on typical texts.
+
+        Args:
+            texts: Texts like those that will be embedded, a thousand or more; taken chunk by chunk.
+            **options: The keywords of `encode` but `precision` and `calibration`. `truncate_dim` and
+                `normalize_embeddings` have to be those of the later calls.
+
+        Returns:
+            The calibration, to be passed as `calibration=` or saved to a file.
+
+        Raises:
+            InvalidInputError: Fewer than two texts, or as for `encode`.
+            TypeError: As for `encode`.
+
+        Example:
+            >>> from oxembed import Embedder
+            >>> model = Embedder()
+            >>> calibration = model.calibrate(f"an invoice of {amount} euros" for amount in range(200))
+            >>> model.encode(["an invoice of 3 euros"], precision="uint8", calibration=calibration).shape
+            (1, 384)
+        """
+        for name in ("precision", "calibration"):
+            if name in options:
+                raise TypeError(f"calibrate() got an unexpected keyword argument {name!r}")
+        checked = _options.check_options("calibrate", cast("dict[str, object]", options))
+        if isinstance(texts, str):
+            raise TypeError("calibrate takes an iterable of texts, a thousand or more; got one text")
+        _, normalized = self._kind_of_vectors(checked)
+        vectors = self._encode_chunks(
+            check_collection(texts), _options.DEFAULT_CHUNK_SIZE, checked, self._conversion(checked)
+        )
+        return Calibration.from_chunks(vectors, normalized=normalized, model=self._engine.resolved.name)
 
     def embed_batch(
         self, request: BatchEmbeddingRequest, *, max_inputs: int = _options.MAX_INPUTS

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import NamedTuple, cast
 
 from oxembed import _core, _lifecycle, runtime
+from oxembed.calibration import FILE_NAME, Calibration
+from oxembed.exceptions import InvalidInputError, InvalidModelError
 from oxembed.hub import ResolvedModel
 
 
@@ -19,6 +22,7 @@ class Arguments(NamedTuple):
     truncate_dim: int | None
     dtype: str
     onnx_file: str | None
+    calibration: Calibration | None
     revision: str | None
     cache_dir: str | None
     local_files_only: bool
@@ -35,17 +39,19 @@ class Facts(NamedTuple):
     padding_side: str
     prompts: dict[str, str]
     default_prompt_name: str | None
+    ends_normalized: bool
 
 
 class Engine:
     """Holds the compiled embedder, and loads it again in a forked child."""
 
-    __slots__ = ("__weakref__", "_core", "_lock", "arguments", "facts", "resolved")
+    __slots__ = ("__weakref__", "_calibration", "_core", "_lock", "arguments", "facts", "resolved")
 
     def __init__(self, arguments: Arguments, resolved: ResolvedModel) -> None:
         self.arguments = arguments
         self.resolved = resolved
         self._lock = threading.Lock()
+        self._calibration = arguments.calibration
         core = self._load()
         self._core: _core.Embedder | None = core
         self.facts = _facts(core)
@@ -77,6 +83,18 @@ class Engine:
         core = self._core
         return self._reload() if core is None else core
 
+    @property
+    def calibration(self) -> Calibration | None:
+        """The constructor's calibration, else the one in the model folder, read when it is first needed."""
+        if self._calibration is None:
+            path = Path(self.resolved.folder) / FILE_NAME
+            if path.exists():
+                try:
+                    self._calibration = Calibration.load(path)
+                except InvalidInputError as error:
+                    raise InvalidModelError(str(error)) from error
+        return self._calibration
+
     def _reload(self) -> _core.Embedder:
         with self._lock:
             if self._core is None:
@@ -101,4 +119,5 @@ def _facts(core: _core.Embedder) -> Facts:
         padding_side=str(info["padding_side"]),
         prompts=dict(cast("dict[str, str]", prompts)),
         default_prompt_name=default if isinstance(default, str) else None,
+        ends_normalized=cast("list[str]", info["modules"])[-1:] == ["Normalize"],
     )

@@ -136,7 +136,7 @@ class Inspection:
             Array of shape (n, m), float32.
 
         Raises:
-            InvalidInputError: Shapes that do not fit, or packed binary vectors.
+            InvalidInputError: Shapes that do not fit, or int8 and uint8 codes (see `oxembed.similarity`).
             TypeError: Something that is not an array of numbers.
 
         Example:
@@ -162,7 +162,7 @@ class Inspection:
             Array of shape (n,), float32.
 
         Raises:
-            InvalidInputError: Shapes that differ, or packed binary vectors.
+            InvalidInputError: Shapes that differ, or int8 and uint8 codes (see `oxembed.similarity`).
             TypeError: Something that is not an array of numbers.
 
         Example:

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, SupportsIndex, TypedDict, cast, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsIndex, TypedDict, cast, get_args
 
 from oxembed.exceptions import InvalidInputError
 
-Precision = Literal["float32", "float16", "binary", "ubinary"]
+if TYPE_CHECKING:
+    import os
+
+    from oxembed.calibration import Calibration
+
+Precision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 Truncation = Literal["truncate", "error"]
 DEFAULT_CHUNK_SIZE = 4_096
 MAX_INPUTS = 2_048
 PRECISIONS: tuple[str, ...] = get_args(Precision)
+CALIBRATED = ("int8", "uint8")
 
 
-class EncodeOptions(TypedDict, total=False):
-    """Keywords that every encoding method takes, besides `precision`; see `Embedder.encode`."""
+class VectorOptions(TypedDict, total=False):
+    """Keywords that decide on float vectors; see `Embedder.encode`."""
 
     prompt_name: str | None
     prompt: str | None
@@ -31,6 +37,12 @@ class EncodeOptions(TypedDict, total=False):
     output_value: Literal["sentence_embedding"]
 
 
+class EncodeOptions(VectorOptions, total=False):
+    """Keywords that every encoding method takes, besides `precision`; see `Embedder.encode`."""
+
+    calibration: str | os.PathLike[str] | Calibration | None
+
+
 class Checked(NamedTuple):
     """The same, checked, without what is only there for sentence-transformers."""
 
@@ -39,6 +51,7 @@ class Checked(NamedTuple):
     normalize_embeddings: bool | None = None
     truncate_dim: int | None = None
     precision: str = "float32"
+    calibration: Calibration | None = None
     truncation: str = "truncate"
     show_progress_bar: bool | None = None
 
@@ -60,10 +73,15 @@ def check_options(method: str, options: dict[str, object]) -> Checked:
         check = _CHECKS.get(name)
         if check is None:
             raise TypeError(f"{method}() got an unexpected keyword argument {name!r}")
-        result = check(name, value)
+        found = check(name, value)
         if name in Checked._fields:
-            checked[name] = result
-    return Checked(**checked)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            checked[name] = found
+    result = Checked(**checked)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    if result.calibration is not None and result.precision not in CALIBRATED:
+        raise InvalidInputError(
+            f"calibration= has no part in precision={result.precision!r}; it is for {' and '.join(CALIBRATED)}"
+        )
+    return result
 
 
 def optional_str(name: str, value: object) -> str | None:
@@ -122,14 +140,24 @@ def check_provider(value: object) -> str | tuple[str, ...]:
     return value if isinstance(value, str) else tuple(cast("Sequence[str]", names))
 
 
+def optional_calibration(name: str, value: object) -> Calibration | None:
+    """A `Calibration`, the path of one's file, or `None`."""
+    if value is None:
+        return None
+    from oxembed.calibration import Calibration
+
+    if isinstance(value, Calibration):
+        return value
+    if isinstance(value, str) or hasattr(value, "__fspath__"):
+        return Calibration.load(cast("str | os.PathLike[str]", value))
+    raise TypeError(
+        f"{name} must be a Calibration or the path of its file, not {type(value).__name__}; "
+        "Calibration(ranges) and Calibration.from_embeddings(vectors) make one of arrays"
+    )
+
+
 def check_precision(name: str, value: object) -> object:
-    """One of the precisions; the calibrated ones are refused with the reason."""
-    if value in ("int8", "uint8"):
-        raise InvalidInputError(
-            f"{name}={value!r} is not available: it needs calibrated ranges for each dimension, which this version "
-            "does not have. Ranges taken from the texts of one call are never used, because the same text would then "
-            f"get another vector in another call. Use one of: {', '.join(PRECISIONS)}"
-        )
+    """One of the precisions."""
     if value not in PRECISIONS:
         raise InvalidInputError(f"{name}={value!r} is not known; use one of: {', '.join(PRECISIONS)}")
     return value
@@ -167,6 +195,7 @@ _CHECKS: dict[str, Callable[[str, object], object]] = {
     "normalize_embeddings": optional_bool,
     "truncate_dim": optional_positive_int,
     "precision": check_precision,
+    "calibration": optional_calibration,
     "truncation": _truncation,
     "show_progress_bar": optional_bool,
     "batch_size": optional_positive_int,

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from oxembed.calibration import Calibration
+
 __all__ = ["Embedder"]
 
 
@@ -29,22 +31,25 @@ class Embedder(Encoding):
     is made, can be pickled (by its arguments; `token` is left out), and works after `fork` (the child loads it again).
 
     Args:
-        model: Path of a model folder, a Hugging Face id that is in the local cache, or the embedded model's name.
+        model: Path of a model folder, a Hugging Face id (from the local cache, else downloaded), or the embedded
+            model's name.
         provider: Execution provider: `"auto"`, `"cpu"`, another one's name, or a list as an order of preference.
         threads: Threads to use; as many as this process may run on unless given.
         max_seq_length: Most tokens of a text that count; the model's own limit unless given.
         truncate_dim: Keep only so many leading dimensions of each vector, as sentence-transformers does.
         dtype: Number format of the arithmetic, `"float32"`.
         onnx_file: ONNX file inside the folder to run, in place of `model.safetensors`.
+        calibration: Ranges for the precisions `"int8"` and `"uint8"`: a `Calibration` or the path of its file. Unless
+            given, `calibration.json` of the model folder, if there is one.
         revision: Branch, tag or full commit hash of a Hugging Face id.
         cache_dir: Hugging Face cache folder to use in place of the one the environment names.
-        local_files_only: Never use the network. This version never does.
-        token: Hugging Face token for downloads; not used by this version.
+        local_files_only: Never use the network, not even for a model that is not in the cache.
+        token: Hugging Face token for a download; `True` for the saved one, `False` for none.
         device: sentence-transformers' word; `None` or `"cpu"`. The hardware is chosen by `provider`.
 
     Raises:
-        ModelNotFoundError: No such folder, and not in the cache; the message lists the places.
-        InvalidModelError: The folder is broken or not understood.
+        ModelNotFoundError: No such folder, not in the cache, and not to be had from the hub; the message says why.
+        InvalidModelError: The folder is broken or not understood, or a download is not what the hub says it is.
         ProviderUnavailableError: The provider cannot do the work here.
         ServiceUnavailableError: ONNX Runtime is absent, too old or broken.
         InvalidInputError: An argument that cannot be honoured.
@@ -70,6 +75,7 @@ class Embedder(Encoding):
         truncate_dim: int | None = None,
         dtype: str = "float32",
         onnx_file: str | None = None,
+        calibration: str | os.PathLike[str] | Calibration | None = None,
         revision: str | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         local_files_only: bool = False,
@@ -88,12 +94,20 @@ class Embedder(Encoding):
             truncate_dim=_options.optional_positive_int("truncate_dim", truncate_dim),
             dtype=dtype,
             onnx_file=_options.optional_str("onnx_file", onnx_file),
+            calibration=_options.optional_calibration("calibration", calibration),
             revision=_options.optional_str("revision", revision),
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
             local_files_only=bool(local_files_only),
             token=token,
         )
-        resolved = hub.resolve(model, revision=revision, cache_dir=cache_dir)
+        resolved = hub.resolve(
+            model,
+            revision=arguments.revision,
+            cache_dir=arguments.cache_dir,
+            local_files_only=arguments.local_files_only,
+            token=token,
+            onnx_file=arguments.onnx_file,
+        )
         name = resolved.folder if resolved.is_path else os.fspath(model)
         object.__setattr__(self, "_engine", Engine(arguments._replace(model=name), resolved))
 
@@ -107,11 +121,11 @@ class Embedder(Encoding):
     ) -> NDArray[np.float16]: ...
     @overload
     def encode(
-        self, texts: str | Iterable[str], *, precision: Literal["binary"], **options: Unpack[EncodeOptions]
+        self, texts: str | Iterable[str], *, precision: Literal["int8", "binary"], **options: Unpack[EncodeOptions]
     ) -> NDArray[np.int8]: ...
     @overload
     def encode(
-        self, texts: str | Iterable[str], *, precision: Literal["ubinary"], **options: Unpack[EncodeOptions]
+        self, texts: str | Iterable[str], *, precision: Literal["uint8", "ubinary"], **options: Unpack[EncodeOptions]
     ) -> NDArray[np.uint8]: ...
     @overload
     def encode(
@@ -130,6 +144,7 @@ class Embedder(Encoding):
         normalize_embeddings: bool | None = None,
         truncate_dim: int | None = None,
         precision: Precision = "float32",
+        calibration: str | os.PathLike[str] | Calibration | None = None,
         truncation: Truncation = "truncate",
         show_progress_bar: bool | None = None,
         sentences: str | Iterable[str] = MISSING,
@@ -152,9 +167,14 @@ class Embedder(Encoding):
             prompt: Text to put before each text; wins over `prompt_name`.
             normalize_embeddings: `True` scales each vector to length 1; `None` and `False` leave them as the model
                 gives them.
-            truncate_dim: Keep only so many leading dimensions, in place of the constructor's.
-            precision: `"float32"`, `"float16"`, or one bit a dimension: `"ubinary"` packs eight signs into a uint8,
-                `"binary"` is the same minus 128 as int8, both laid out as by sentence-transformers.
+            truncate_dim: Keep only so many leading dimensions, in place of the constructor's. Vectors are cut, then
+                normalized if `normalize_embeddings=True`, then converted to `precision`. A model that normalizes by
+                itself does that before the cut, so that cut vectors are shorter than 1 unless that is asked for.
+            precision: `"float32"`, `"float16"`, one byte a dimension: `"uint8"`, or `"int8"`, which is the same minus
+                128; or one bit a dimension: `"ubinary"` packs eight signs into a uint8, `"binary"` is the same minus
+                128 as int8. All laid out as by sentence-transformers.
+            calibration: For `"int8"` and `"uint8"`: the ranges in which codes are laid out, as a `Calibration` or the
+                path of its file, in place of the constructor's. See `calibrate`.
             truncation: What happens to a text of more than `max_seq_length` tokens: `"truncate"` cuts it (and logs a
                 warning on the logger `oxembed`, once a call), `"error"` raises.
             show_progress_bar: Whether to show a progress bar on stderr; `None` shows one for a long call on a terminal.
@@ -167,8 +187,8 @@ class Embedder(Encoding):
 
         Returns:
             Array of shape (dim,) for one text and (n, dim) for n texts, in their order; (0, dim) for no texts.
-            C-contiguous and writable. dtype float32, float16, int8 (binary) or uint8 (ubinary); for the latter two the
-            last axis is dim / 8 bytes.
+            C-contiguous and writable. dtype float32, float16, int8 (int8, binary) or uint8 (uint8, ubinary); for the
+            binary ones the last axis is dim / 8 bytes.
 
         Raises:
             TypeError: `texts` is not made of strings; names the index. An unknown keyword.
@@ -190,6 +210,7 @@ class Embedder(Encoding):
             "normalize_embeddings": normalize_embeddings,
             "truncate_dim": truncate_dim,
             "precision": precision,
+            "calibration": calibration,
             "truncation": truncation,
             "show_progress_bar": show_progress_bar,
             "batch_size": batch_size,
@@ -322,7 +343,7 @@ class Embedder(Encoding):
         size = _options.positive_int("chunk_size", chunk_size)
         if isinstance(iterable, str):
             raise TypeError("encode_iter takes an iterable of texts; for one text, call encode(text)")
-        return self._encode_chunks(check_collection(iterable), size, checked)
+        return self._encode_chunks(check_collection(iterable), size, checked, self._conversion(checked))
 
     @overload
     async def aencode(

@@ -45,10 +45,10 @@ class InvalidInputError(OxembedError, ValueError):
 
 
 class ModelNotFoundError(OxembedError, FileNotFoundError):
-    """No model under that name or path.
+    """No model under that name or path, and none to be had from the hub.
 
-    What to do: the message lists the places that were searched. Pass the path of a model folder, or put the model into
-    the Hugging Face cache with `hf download ID`.
+    What to do: the message lists the places that were searched, and why a download failed. Pass the path of a model
+    folder, or put the model into the Hugging Face cache with `oxembed download ID`.
     """
 
 

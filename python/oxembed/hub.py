@@ -1,15 +1,34 @@
-"""Turns what a user calls a model into a folder: a path, the embedded model, or the local Hugging Face cache."""
+"""Turns what a user calls a model into a folder: a path, the embedded model, or a Hugging Face id.
+
+A model that is complete in the local Hugging Face cache is used without a single request; one that is not is
+downloaded, if that is allowed. `oxembed download ID`, or `download` here, fetches the newest revision.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
+from oxembed._snapshots import Snapshot, repository_of, revisions, snapshot_of, what_is_there
 from oxembed.exceptions import ModelNotFoundError
 
-__all__ = ["EMBEDDED_MODEL", "ResolvedModel", "cache_folders", "cached_models", "embedded_folder", "resolve"]
+if TYPE_CHECKING:
+    from oxembed._download import Plan
+
+__all__ = [
+    "EMBEDDED_MODEL",
+    "CachedModel",
+    "ResolvedModel",
+    "cache_folders",
+    "cached_models",
+    "download",
+    "embedded_folder",
+    "resolve",
+]
 
 EMBEDDED_MODEL = "all-MiniLM-L6-v2"
 _DEFAULT_ORGANIZATION = "sentence-transformers"
@@ -17,8 +36,9 @@ _EMBEDDED_NAMES = (EMBEDDED_MODEL, f"{_DEFAULT_ORGANIZATION}/{EMBEDDED_MODEL}")
 _NAME = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,94}[A-Za-z0-9_])?"
 _MODEL_ID = re.compile(rf"(?:{_NAME}/)?{_NAME}")
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+-]{0,250}")
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _MODEL_FILES = ("modules.json", "config.json", "model.safetensors")
+_YES = ("1", "ON", "YES", "TRUE")
+_logger = logging.getLogger("oxembed")
 
 
 class ResolvedModel(NamedTuple):
@@ -33,6 +53,31 @@ class ResolvedModel(NamedTuple):
     folder: str
     name: str
     is_path: bool = False
+
+
+class CachedModel(NamedTuple):
+    """One commit of one model in the local Hugging Face cache.
+
+    Attributes:
+        name: The Hugging Face id.
+        revisions: The branches and tags that mean this commit, as far as the cache knows.
+        commit: Full commit hash.
+        folder: Path of the files.
+        size_bytes: Size of the files; a file that two commits share counts for both.
+        problem: Why the files do not make a model that this package loads; `None` where they do.
+    """
+
+    name: str
+    revisions: tuple[str, ...]
+    commit: str
+    folder: str
+    size_bytes: int
+    problem: str | None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether this package can load it without a download."""
+        return self.problem is None
 
 
 def embedded_folder() -> Path | None:
@@ -66,20 +111,31 @@ def cache_folders(cache_dir: str | os.PathLike[str] | None = None) -> list[Path]
     return [Path(os.path.expandvars(folder)).expanduser() for folder in ([first] if first else []) + [hub]]
 
 
-def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[str]:
-    """Ids of the models in the local Hugging Face cache that have a configuration, sorted.
+def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedModel]:
+    """The models in the local Hugging Face cache, complete or not, sorted by name and commit.
+
+    Models of every kind are listed: a cache belongs to all programs. `problem` says which of them this package can use.
 
     Example:
         >>> cached_models("no-such-cache")
         []
     """
-    found: set[str] = set()
+    found: list[CachedModel] = []
     for cache in cache_folders(cache_dir):
-        try:
-            folders = [folder for folder in cache.glob("models--*") if any(folder.glob("snapshots/*/config.json"))]
-        except OSError:
-            continue
-        found.update(folder.name.removeprefix("models--").replace("--", "/", 1) for folder in folders)
+        for repository in cache.glob("models--*"):
+            names = revisions(repository)
+            for folder in filter(Path.is_dir, (repository / "snapshots").glob("*")):
+                snapshot = Snapshot(repository, folder.name)
+                found.append(
+                    CachedModel(
+                        name=repository.name.removeprefix("models--").replace("--", "/", 1),
+                        revisions=tuple(name for name, commit in names.items() if commit == folder.name),
+                        commit=folder.name,
+                        folder=str(folder),
+                        size_bytes=snapshot.size(),
+                        problem=snapshot.problem(),
+                    )
+                )
     return sorted(found)
 
 
@@ -90,31 +146,35 @@ def resolve(
     cache_dir: str | os.PathLike[str] | None = None,
     local_files_only: bool = False,
     token: bool | str | None = None,
+    onnx_file: str | None = None,
 ) -> ResolvedModel:
-    """Find the folder of a model, as sentence-transformers does, without importing `huggingface_hub`.
+    """Find the folder of a model, as sentence-transformers does, and download it where there is none.
 
-    An existing folder wins; then the embedded model by its names; then a Hugging Face id in the local cache. A name
-    without "/" is also tried as `sentence-transformers/<name>`.
+    An existing folder wins; then the embedded model by its names; then a Hugging Face id that is complete in the local
+    cache, for which nobody is asked; then the hub. A name without "/" is taken for `sentence-transformers/<name>`
+    first.
 
     Args:
         model: Path of a model folder, name of the embedded model, or Hugging Face id.
         revision: Branch, tag or full commit hash of a Hugging Face id; `main` unless given.
         cache_dir: Cache folder to use in place of the ones the environment names.
-        local_files_only: Accepted for later versions; this one never downloads.
-        token: Accepted for later versions; not used.
+        local_files_only: Never use the network. `HF_HUB_OFFLINE=1` says the same.
+        token: Hugging Face token; `True` for the saved one and `False` for none. Unless given, `HF_TOKEN` or the saved
+            one is used, if there is one.
+        onnx_file: ONNX file that is needed in place of the weights.
 
     Returns:
         The folder and the name to show.
 
     Raises:
-        ModelNotFoundError: Nothing is there; the message lists the places that were searched and what would work.
+        ModelNotFoundError: Nothing is there; the message lists what was tried and what would work.
+        InvalidModelError: A downloaded file is not what the hub says it is, or the repository has no usable weights.
         TypeError: `model` is neither a string nor a path.
 
     Example:
         >>> resolve("all-MiniLM-L6-v2").name
         'all-MiniLM-L6-v2'
     """
-    del local_files_only, token  # nothing is downloaded
     if not isinstance(model, str | os.PathLike):
         raise TypeError(f"model must be a str or a path, not {type(model).__name__}")
     given = os.fspath(model)
@@ -129,12 +189,124 @@ def resolve(
         return ResolvedModel(str(path), path.name, is_path=True)
     if embedded is not None and isinstance(model, str):
         return ResolvedModel(str(embedded), EMBEDDED_MODEL)
-    if not isinstance(model, str) or not _MODEL_ID.fullmatch(given) or ".." in given or "--" in given:
+    if not isinstance(model, str) or not _is_model_id(given):
         raise ModelNotFoundError(
             f"there is no folder {given!r} (looked for {Path(given).expanduser().absolute()}), "
             f"and this is not a Hugging Face id. {_what_works()}"
         )
-    return _from_cache(given, revision, cache_dir)
+    wanted = _checked(revision)
+    looked: list[str] = []
+    for cache in cache_folders(cache_dir):
+        for model_id in _ids(given):
+            repository = repository_of(cache, model_id)
+            snapshot = snapshot_of(repository, wanted)
+            if snapshot is not None and snapshot.problem(onnx_file) is None:
+                return ResolvedModel(str(snapshot.folder), model_id)
+            looked.append(f"{repository} ({what_is_there(repository, wanted, onnx_file)})")
+    reason = "local_files_only=True" if local_files_only else _offline()
+    if reason is not None:
+        hint = f"{given} --revision {revision}" if revision is not None else given
+        raise ModelNotFoundError(
+            f"model {given!r} was not found. There is no such folder here, it is not the embedded model "
+            f"({EMBEDDED_MODEL}), and it is not complete in the local Hugging Face cache; looked for: "
+            f"{'; '.join(looked)}. Downloads are off by {reason}. With a network, run: oxembed download {hint}. "
+            "Without one, pass the path of a model folder; a folder in the cache that you know to be complete will do"
+        )
+    return _fetch(given, wanted, cache_dir, token, onnx_file, _log)
+
+
+def download(
+    model_id: str,
+    *,
+    revision: str | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    token: bool | str | None = None,
+    onnx_file: str | None = None,
+    announce: Callable[[Plan], None] | None = None,
+) -> Path:
+    """Download a model, or bring the local Hugging Face cache up to its newest revision.
+
+    Only what the model needs is downloaded: its settings, its tokenizer and its weights in safetensors (an ONNX file
+    where there are none, or where `onnx_file` asks for it), each compared with the hub's hash. An interrupted download
+    leaves nothing that loads; the next one goes on from the files that are complete. Needs the package
+    `huggingface_hub`, whose settings count, among them `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_ETAG_TIMEOUT`,
+    `HF_HUB_DOWNLOAD_TIMEOUT` and `HF_HUB_DISABLE_PROGRESS_BARS`. A progress bar for each file is shown on a terminal.
+
+    Args:
+        model_id: Hugging Face id; without an organization, one of `sentence-transformers`.
+        revision: Branch, tag or commit hash; `main` unless given.
+        cache_dir: Cache folder to use in place of the one the environment names.
+        token: Hugging Face token; `True` for the saved one and `False` for none. Unless given, `HF_TOKEN` or the saved
+            one is used, if there is one.
+        onnx_file: ONNX file to download in place of the weights, relative to the transformer's folder.
+        announce: Called with what is about to be downloaded, if anything is.
+
+    Returns:
+        The model's folder in the cache.
+
+    Raises:
+        ModelNotFoundError: Not an id; the hub does not have it, does not give it or cannot be reached; downloads are
+            off by `HF_HUB_OFFLINE`; the package is missing.
+        InvalidModelError: A file is not what the hub says it is, or the repository has no usable weights.
+
+    Example:
+        >>> from oxembed.exceptions import ModelNotFoundError
+        >>> try:
+        ...     download("not an id")
+        ... except ModelNotFoundError as error:
+        ...     print(error)
+        'not an id' is not a Hugging Face id, such as 'BAAI/bge-small-en-v1.5'
+    """
+    if not isinstance(model_id, str):
+        raise TypeError(f"model_id must be a str, not {type(model_id).__name__}")
+    if not _is_model_id(model_id):
+        raise ModelNotFoundError(f"{model_id!r} is not a Hugging Face id, such as 'BAAI/bge-small-en-v1.5'")
+    reason = _offline()
+    if reason is not None:
+        raise ModelNotFoundError(f"{model_id} is not downloaded: downloads are off by {reason}. Unset it to download")
+    return Path(_fetch(model_id, _checked(revision), cache_dir, token, onnx_file, announce or _log).folder)
+
+
+def _fetch(
+    model: str,
+    revision: str,
+    cache_dir: str | os.PathLike[str] | None,
+    token: bool | str | None,
+    onnx_file: str | None,
+    announce: Callable[[Plan], None],
+) -> ResolvedModel:
+    from oxembed import _download
+
+    ids, caches = _ids(model), cache_folders(cache_dir)
+    begun = (cache for cache in caches for one in ids if repository_of(cache, one).is_dir())
+    request = _download.Request(ids, revision, next(begun, caches[0]), token, onnx_file)
+    downloaded = _download.download(request, announce)
+    return ResolvedModel(str(downloaded.folder), downloaded.model_id)
+
+
+def _log(plan: Plan) -> None:
+    _logger.info("downloading %s: %d files, %d bytes", plan.model_id, plan.files, plan.bytes)
+
+
+def _ids(model: str) -> list[str]:
+    return [model] if "/" in model else [f"{_DEFAULT_ORGANIZATION}/{model}", model]
+
+
+def _is_model_id(name: str) -> bool:
+    return _MODEL_ID.fullmatch(name) is not None and ".." not in name and "--" not in name
+
+
+def _checked(revision: str | None) -> str:
+    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith("/")):
+        raise ModelNotFoundError(f"{revision!r} is not a revision: expected a branch, a tag or a full commit hash")
+    return revision or "main"
+
+
+def _offline() -> str | None:
+    """The setting that forbids the network, if one does; by the rules of `huggingface_hub`."""
+    name = "HF_HUB_OFFLINE" if os.environ.get("HF_HUB_OFFLINE") else "TRANSFORMERS_OFFLINE"
+    value = os.environ.get(name, "")
+    return f"{name}={value}" if value.upper() in _YES else None
 
 
 def _existing_folder(given: str, *, only_models: bool) -> Path | None:
@@ -150,52 +322,8 @@ def _existing_folder(given: str, *, only_models: bool) -> Path | None:
     return path.absolute() if path.name not in ("", "..") else path.resolve()
 
 
-def _from_cache(model: str, revision: str | None, cache_dir: str | os.PathLike[str] | None) -> ResolvedModel:
-    if revision is not None and (not _REVISION.fullmatch(revision) or ".." in revision or revision.endswith("/")):
-        raise ModelNotFoundError(f"{revision!r} is not a revision: expected a branch, a tag or a full commit hash")
-    wanted = revision or "main"
-    ids = [model] if "/" in model else [f"{_DEFAULT_ORGANIZATION}/{model}", model]
-    looked: list[str] = []
-    for cache in cache_folders(cache_dir):
-        for model_id in ids:
-            repository = cache / f"models--{model_id.replace('/', '--')}"
-            folder = _snapshot(repository, wanted)
-            if folder is not None:
-                return ResolvedModel(str(folder), model_id)
-            looked.append(f"{repository} ({_what_is_there(repository, wanted)})")
-    hint = ids[0] if revision is None else f"{ids[0]} --revision {revision}"
-    raise ModelNotFoundError(
-        f"model {model!r} was not found. There is no such folder here, it is not the embedded model "
-        f"({EMBEDDED_MODEL}), and it is not in the local Hugging Face cache; looked for: {'; '.join(looked)}. "
-        f"This version does not download. Pass the path of a model folder, or run: hf download {hint}"
-    )
-
-
-def _snapshot(repository: Path, revision: str) -> Path | None:
-    """The snapshot folder of a revision, if the cache holds it."""
-    commit = revision
-    if not _COMMIT.fullmatch(revision):
-        try:
-            commit = (repository / "refs" / revision).read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            return None
-        if not _COMMIT.fullmatch(commit):
-            return None
-    folder = repository / "snapshots" / commit
-    return folder if folder.is_dir() else None
-
-
-def _what_is_there(repository: Path, revision: str) -> str:
-    if not repository.is_dir():
-        return "no such folder"
-    if not _COMMIT.fullmatch(revision) and not (repository / "refs" / revision).is_file():
-        refs = sorted(path.name for path in (repository / "refs").glob("*"))
-        return f"it has no revision {revision!r}; it has {', '.join(refs) or 'none'}"
-    return f"its snapshot of revision {revision!r} is missing: an unfinished download?"
-
-
 def _what_works() -> str:
     return (
-        "Pass the path of a model folder, the id of a model in the local Hugging Face cache (such as "
-        f"'BAAI/bge-small-en-v1.5', put there by `hf download ID`), or nothing for the embedded {EMBEDDED_MODEL}."
+        "Pass the path of a model folder, a Hugging Face id such as 'BAAI/bge-small-en-v1.5', or nothing for the "
+        f"embedded {EMBEDDED_MODEL}."
     )

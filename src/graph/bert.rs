@@ -2,7 +2,8 @@
 //!
 //! Agrees with `transformers` `BertModel`, `RobertaModel` and `XLMRobertaModel`.
 
-use super::encoder::{Encoder, Keys, Names, VOCABULARY, refuse_decoder};
+use super::encoder::{self, Names, refuse_decoder};
+use super::settings::{Keys, VOCABULARY};
 use super::{Author, Family, PositionScheme};
 use crate::config::Document;
 use crate::error::Result;
@@ -10,16 +11,7 @@ use crate::error::Result;
 /// The row of the table of families.
 pub const FAMILY: Family = Family { model_types: &["bert", "roberta", "xlm-roberta", "camembert"], read };
 
-const KEYS: Keys = Keys {
-    hidden_size: &["hidden_size"],
-    layers: &["num_hidden_layers"],
-    heads: &["num_attention_heads"],
-    intermediate_size: &["intermediate_size"],
-    activation: &["hidden_act"],
-};
-
 const NAMES: Names = Names {
-    embedding_norm: "embeddings.LayerNorm",
     layer: "encoder.layer.{}",
     query: "attention.self.query",
     key: "attention.self.key",
@@ -41,7 +33,6 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
         PositionScheme::AfterPadding { padding_id: u32::try_from(padding_id).unwrap_or(u32::MAX) }
     };
     let epsilon = config.f32_positive_or("layer_norm_eps", 1e-12)?;
-    let mut encoder = Encoder::read(config, &KEYS, &NAMES, positions, epsilon)?;
-    encoder.architecture.token_types = Some(config.optional_usize_in("type_vocab_size", VOCABULARY)?.unwrap_or(2));
-    Ok(Box::new(encoder))
+    let transformer = encoder::read(config, &Keys::USUAL, &NAMES, positions, epsilon)?;
+    Ok(Box::new(encoder::with_token_types(transformer, config)?))
 }

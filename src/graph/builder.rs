@@ -7,13 +7,14 @@ use super::proto::{
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
+use super::target::Arithmetic;
 use crate::weights::{StoredTensor, StoredType};
 
 /// ONNX Runtime's own operators (fused attention, activations).
 pub const MICROSOFT: &str = "com.microsoft";
 /// Operator set of the standard domain; ONNX Runtime 1.24, the oldest we accept, knows 24.
-const OPSET: i64 = 20;
-const IR_VERSION: i64 = 9;
+const OPSET: i64 = 23;
+const IR_VERSION: i64 = 11;
 
 /// A tensor inside the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,11 @@ impl Value {
     pub fn none() -> Self {
         Self(String::new())
     }
+
+    /// True for an input that is left out.
+    pub fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// Where the numbers of an initializer come from when the session is made.
@@ -31,10 +37,12 @@ impl Value {
 pub enum InitializerData {
     /// As they are stored.
     Stored(StoredTensor),
-    /// Converted to `f32`, the type of the arithmetic.
-    AsFloat32(StoredTensor),
-    /// Computed by the author.
+    /// Converted to the type of the arithmetic.
+    As(Arithmetic, StoredTensor),
+    /// Computed by the author, given in the type of the arithmetic.
     Computed {
+        /// The type.
+        arithmetic: Arithmetic,
         /// Shape of the tensor.
         shape: Vec<usize>,
         /// Its numbers, row-major.
@@ -69,23 +77,34 @@ pub enum Attribute {
     Int(i64),
     /// A number.
     Float(f32),
+    /// Whole numbers.
+    Ints(Vec<i64>),
     /// A word.
     String(&'static str),
 }
 
 /// Collects a graph node by node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct GraphBuilder {
     graph: GraphProto,
     initializers: Vec<Initializer>,
     weights_file: String,
+    arithmetic: Arithmetic,
 }
 
 impl GraphBuilder {
     /// An empty graph over the weights in a file of the name `weights_file`.
-    pub fn new(name: &str, weights_file: &str) -> Self {
+    pub fn new(name: &str, weights_file: &str, arithmetic: Arithmetic) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
-        Self { graph, initializers: Vec::new(), weights_file: weights_file.to_owned() }
+        Self { graph, initializers: Vec::new(), weights_file: weights_file.to_owned(), arithmetic }
+    }
+
+    /// The element type of the arithmetic.
+    pub fn float_type(&self) -> DataType {
+        match self.arithmetic {
+            Arithmetic::Float32 => DataType::Float,
+            Arithmetic::Float16 => DataType::Float16,
+        }
     }
 
     /// Declares a graph input; a dimension that starts with a digit is fixed, any other is symbolic.
@@ -120,17 +139,40 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> Value {
+        let [output] = self.push(domain, op_type, inputs, attributes);
+        output
+    }
+
+    /// Adds a node with several outputs.
+    pub fn node_with_outputs<const N: usize>(
+        &mut self,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> [Value; N] {
+        self.push("", op_type, inputs, attributes)
+    }
+
+    fn push<const N: usize>(
+        &mut self,
+        domain: &str,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> [Value; N] {
         let name = format!("{op_type}_{}", self.graph.node.len());
-        let output = format!("{name}_out");
+        let outputs: [Value; N] = std::array::from_fn(|index| {
+            Value(if N == 1 { format!("{name}_out") } else { format!("{name}_out_{index}") })
+        });
         self.graph.node.push(NodeProto {
             input: inputs.iter().map(|value| value.0.clone()).collect(),
-            output: vec![output.clone()],
+            output: outputs.iter().map(|value| value.0.clone()).collect(),
             name,
             op_type: op_type.to_owned(),
             attribute: attributes.iter().map(|(name, value)| attribute(name, value)).collect(),
             domain: domain.to_owned(),
         });
-        Value(output)
+        outputs
     }
 
     /// A small constant inside the model's bytes: shapes, axes, indices.
@@ -145,7 +187,11 @@ impl GraphBuilder {
 
     /// A scalar number inside the model's bytes.
     pub fn number(&mut self, value: f32) -> Value {
-        self.constant(DataType::Float, &[], value.to_le_bytes().to_vec())
+        let bytes = match self.arithmetic {
+            Arithmetic::Float32 => value.to_le_bytes().to_vec(),
+            Arithmetic::Float16 => half::f16::from_f32(value).to_le_bytes().to_vec(),
+        };
+        self.constant(self.float_type(), &[], bytes)
     }
 
     fn constant(&mut self, data_type: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
@@ -160,24 +206,28 @@ impl GraphBuilder {
         Value(name)
     }
 
-    /// A weight that takes part in arithmetic: `f32` in the graph, however it is stored.
+    /// A weight that takes part in arithmetic, in its type, however it is stored.
     pub fn weight(&mut self, tensor: &StoredTensor) -> Value {
-        self.initializer(&tensor.name, &tensor.shape, DataType::Float, InitializerData::AsFloat32(tensor.clone()))
+        let data = InitializerData::As(self.arithmetic, tensor.clone());
+        self.initializer(&tensor.name, &tensor.shape, self.float_type(), data)
     }
 
-    /// A table that is only looked up, a few rows a run: kept as stored, so that half precision stays half the memory.
-    pub fn table(&mut self, tensor: &StoredTensor) -> Value {
+    /// A table that is only looked up, a few rows a run, and its element type: kept as stored, so that half precision
+    /// stays half the memory.
+    pub fn table(&mut self, tensor: &StoredTensor) -> (Value, DataType) {
         let data_type = match tensor.dtype {
             StoredType::Float32 => DataType::Float,
             StoredType::Float16 => DataType::Float16,
             StoredType::BFloat16 => DataType::BFloat16,
         };
-        self.initializer(&tensor.name, &tensor.shape, data_type, InitializerData::Stored(tensor.clone()))
+        let value = self.initializer(&tensor.name, &tensor.shape, data_type, InitializerData::Stored(tensor.clone()));
+        (value, data_type)
     }
 
     /// A weight computed by the author.
     pub fn computed(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Value {
-        self.initializer(name, shape, DataType::Float, InitializerData::Computed { shape: shape.to_vec(), values })
+        let data = InitializerData::Computed { arithmetic: self.arithmetic, shape: shape.to_vec(), values };
+        self.initializer(name, shape, self.float_type(), data)
     }
 
     fn initializer(&mut self, name: &str, shape: &[usize], data_type: DataType, data: InitializerData) -> Value {
@@ -229,6 +279,10 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
         Attribute::Float(value) => {
             proto.f = *value;
             AttributeType::Float as i32
+        }
+        Attribute::Ints(values) => {
+            proto.ints.clone_from(values);
+            AttributeType::Ints as i32
         }
         Attribute::String(value) => {
             proto.s = value.as_bytes().to_vec();

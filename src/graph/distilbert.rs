@@ -2,7 +2,8 @@
 //!
 //! Agrees with `transformers` `DistilBertModel`.
 
-use super::encoder::{Encoder, Keys, Names};
+use super::encoder::{self, Names};
+use super::settings::Keys;
 use super::{Author, Family, PositionScheme};
 use crate::config::Document;
 use crate::error::Result;
@@ -17,10 +18,10 @@ const KEYS: Keys = Keys {
     heads: &["n_heads", "num_attention_heads"],
     intermediate_size: &["hidden_dim", "intermediate_size"],
     activation: &["activation"],
+    positions: &["max_position_embeddings"],
 };
 
 const NAMES: Names = Names {
-    embedding_norm: "embeddings.LayerNorm",
     layer: "transformer.layer.{}",
     query: "attention.q_lin",
     key: "attention.k_lin",
@@ -36,5 +37,5 @@ const NAMES: Names = Names {
 const LAYER_NORM_EPSILON: f32 = 1e-12;
 
 fn read(config: &Document) -> Result<Box<dyn Author>> {
-    Ok(Box::new(Encoder::read(config, &KEYS, &NAMES, PositionScheme::FromZero, LAYER_NORM_EPSILON)?))
+    Ok(Box::new(encoder::read(config, &KEYS, &NAMES, PositionScheme::FromZero, LAYER_NORM_EPSILON)?))
 }

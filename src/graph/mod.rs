@@ -4,14 +4,30 @@
 //! reads its settings. [`FAMILIES`] is the only place that knows them all.
 
 mod activation;
+mod attention;
 mod bert;
 mod builder;
+mod decoder;
 mod distilbert;
 mod encoder;
+mod gemma3;
+mod gte;
+mod linear;
+mod modernbert;
 mod mpnet;
+mod nomic_bert;
+mod norm;
 mod proto;
+mod rotary;
+mod settings;
+mod target;
+mod transformer;
+mod writer;
 
 pub use builder::{Initializer, InitializerData, WrittenGraph};
+pub use target::{Arithmetic, Dialect, StaticShape, Target};
+
+use settings::{DIMENSION, Sizes};
 
 use crate::config::Document;
 use crate::error::Result;
@@ -39,12 +55,29 @@ pub struct Architecture {
     pub hidden_size: usize,
     /// Rows of the embedding table; every token id is below it.
     pub vocabulary_size: usize,
-    /// The most tokens a text may have.
+    /// The most tokens a text can have: the rows of the position table, where there is one.
     pub max_tokens: usize,
-    /// How positions are numbered, where the graph looks positions up.
-    pub positions: Option<PositionScheme>,
+    /// The most tokens a text had in training, which is the limit where the folder names no other.
+    pub trained_tokens: usize,
+    /// How positions are numbered.
+    pub positions: PositionScheme,
     /// Rows of the token-type table, where the graph has one.
     pub token_types: Option<usize>,
+}
+
+impl Architecture {
+    /// Of a model that computes its positions: no table ends, but `max_tokens` may.
+    fn with_computed_positions(config: &Document, sizes: &Sizes, max_tokens: Option<usize>) -> Result<Self> {
+        Ok(Self {
+            family: config.str("model_type")?.to_owned(),
+            hidden_size: sizes.hidden,
+            vocabulary_size: sizes.vocabulary,
+            max_tokens: max_tokens.unwrap_or(*DIMENSION.end()),
+            trained_tokens: sizes.positions,
+            positions: PositionScheme::FromZero,
+            token_types: None,
+        })
+    }
 }
 
 /// One family of models: its settings, read and checked, ready to write its graph.
@@ -55,11 +88,12 @@ pub trait Author {
     /// A tensor name that every model of the family has, by which a name prefix is recognized.
     fn anchor(&self) -> &'static str;
 
-    /// Writes the graph; names and shapes of the weights are checked on the way.
+    /// Writes the graph for `target`; names and shapes of the weights are checked on the way.
     ///
     /// # Errors
-    /// `InvalidModel` where a tensor is missing or has another shape.
-    fn write(&self, weights: &Weights) -> Result<WrittenGraph>;
+    /// `InvalidModel` where a tensor is missing or has another shape; `InvalidInput` where the target needs a fixed
+    /// shape and has none.
+    fn write(&self, weights: &Weights, target: &Target) -> Result<WrittenGraph>;
 }
 
 /// A row of the table of families.
@@ -71,7 +105,16 @@ pub struct Family {
 }
 
 /// Every family whose graph we write.
-pub const FAMILIES: &[Family] = &[bert::FAMILY, distilbert::FAMILY, mpnet::FAMILY];
+pub const FAMILIES: &[Family] = &[
+    bert::FAMILY,
+    distilbert::FAMILY,
+    mpnet::FAMILY,
+    modernbert::FAMILY,
+    nomic_bert::FAMILY,
+    gte::FAMILY,
+    decoder::FAMILY,
+    gemma3::FAMILY,
+];
 
 /// The `model_type` values of [`FAMILIES`].
 pub fn known_model_types() -> Vec<&'static str> {

@@ -3,26 +3,20 @@
 //! Agrees with `transformers` `MPNetModel`, whose buckets are T5's: half of them exact distances, the other half
 //! logarithmic up to [`MAX_DISTANCE`].
 
-use super::builder::{Attribute, GraphBuilder, Value};
-use super::encoder::{COUNT, Encoder, Keys, Names};
+use super::builder::{Attribute, Value};
+use super::encoder::{self, Names};
+use super::settings::{COUNT, Keys};
+use super::target::Dialect;
+use super::transformer::{PositionBias, Transformer};
+use super::writer::Writer;
 use super::{Author, Family, PositionScheme};
 use crate::config::Document;
 use crate::error::Result;
-use crate::weights::Weights;
 
 /// The row of the table of families.
 pub const FAMILY: Family = Family { model_types: &["mpnet"], read };
 
-const KEYS: Keys = Keys {
-    hidden_size: &["hidden_size"],
-    layers: &["num_hidden_layers"],
-    heads: &["num_attention_heads"],
-    intermediate_size: &["intermediate_size"],
-    activation: &["hidden_act"],
-};
-
 const NAMES: Names = Names {
-    embedding_norm: "embeddings.LayerNorm",
     layer: "encoder.layer.{}",
     query: "attention.attn.q",
     key: "attention.attn.k",
@@ -38,58 +32,52 @@ const NAMES: Names = Names {
 const PADDING_ID: u32 = 1;
 /// Fixed in `transformers`: the setting in config.json only sizes the table.
 const BUCKETS: usize = 32;
+/// The setting that sizes the table.
+const BUCKETS_KEY: &str = "relative_attention_num_buckets";
 /// Fixed in `transformers`.
 const MAX_DISTANCE: u16 = 128;
 
 fn read(config: &Document) -> Result<Box<dyn Author>> {
     let positions = PositionScheme::AfterPadding { padding_id: PADDING_ID };
     let epsilon = config.f32_positive_or("layer_norm_eps", 1e-12)?;
-    let mut encoder = Encoder::read(config, &KEYS, &NAMES, positions, epsilon)?;
-    let rows = config.optional_usize_in("relative_attention_num_buckets", COUNT)?.unwrap_or(BUCKETS);
+    let transformer = encoder::read(config, &Keys::USUAL, &NAMES, positions, epsilon)?;
+    let rows = config.optional_usize_in(BUCKETS_KEY, COUNT)?.unwrap_or(BUCKETS);
     if rows < BUCKETS {
         let problem = format!("transformers looks {BUCKETS} buckets up whatever stands here, so fewer cannot work");
-        return Err(config.invalid("relative_attention_num_buckets", problem));
+        return Err(config.invalid(BUCKETS_KEY, problem));
     }
-    encoder.relative_rows = rows;
-    encoder.attention_bias = Some(attention_bias);
-    Ok(Box::new(encoder))
+    Ok(Box::new(Transformer { position_bias: Some(PositionBias { rows, write: position_bias }), ..transformer }))
 }
 
 /// `(1, heads, sequence, sequence)`: the row of every distance is looked up once, here; the graph slices by distance.
-fn attention_bias(
-    encoder: &Encoder,
-    builder: &mut GraphBuilder,
-    weights: &Weights,
-    input_ids: &Value,
-) -> Result<Value> {
-    let heads = encoder.heads;
-    let shape = [encoder.relative_rows, heads];
-    let table = weights.tensor("encoder.relative_attention_bias.weight", &shape)?.to_f32();
+fn position_bias(writer: &mut Writer<'_>, rows: usize, heads: usize) -> Result<Value> {
+    let table = writer.weights.tensor("encoder.relative_attention_bias.weight", &[rows, heads])?.to_f32();
+    let of = |head: usize, distance: isize| table.get(bucket(distance) * heads + head).copied().unwrap_or_default();
+    if writer.target.dialect == Dialect::Plain {
+        let sequence = writer.static_sequence();
+        let distances = |query: usize| (0..sequence).map(move |key| key.cast_signed() - query.cast_signed());
+        let values = (0..heads)
+            .flat_map(|head| (0..sequence).flat_map(distances).map(move |distance| (head, distance)))
+            .map(|(head, distance)| of(head, distance))
+            .collect();
+        return Ok(writer.builder.computed("attention_bias", &[1, heads, sequence, sequence], values));
+    }
     // Beyond `MAX_DISTANCE` all distances share one bucket, so the table needs no more columns.
     let furthest = usize::from(MAX_DISTANCE);
-    let distances = 2 * furthest + 1;
-    let mut by_distance = Vec::with_capacity(heads * distances);
-    for head in 0..heads {
-        by_distance.extend((0..distances).map(|column| {
-            let bucket = bucket(column.cast_signed() - furthest.cast_signed());
-            table.get(bucket * heads + head).copied().unwrap_or_default()
-        }));
-    }
-    let by_distance = builder.computed("attention_bias_by_distance", &[heads, distances], by_distance);
-
-    let shape = builder.node("Shape", &[input_ids], &[("start", Attribute::Int(1)), ("end", Attribute::Int(2))]);
-    let length = builder.node("Squeeze", &[&shape], &[]);
-    let (zero, one) = (builder.integer(0), builder.integer(1));
-    let range = builder.node("Range", &[&zero, &length, &one], &[]);
-    let (first, second) = (builder.integers(&[0]), builder.integers(&[1]));
-    let keys = builder.node("Unsqueeze", &[&range, &first], &[]);
-    let queries = builder.node("Unsqueeze", &[&range, &second], &[]);
-    let distance = builder.node("Sub", &[&keys, &queries], &[]);
-    let limit = i64::try_from(furthest).unwrap_or(i64::MAX);
+    let columns = 2 * furthest + 1;
+    let by_distance = (0..heads)
+        .flat_map(|head| (0..columns).map(move |column| (head, column.cast_signed() - furthest.cast_signed())))
+        .map(|(head, distance)| of(head, distance))
+        .collect();
+    let by_distance = writer.builder.computed("attention_bias_by_distance", &[heads, columns], by_distance);
+    let distance = writer.distances();
+    let limit = i64::from(MAX_DISTANCE);
+    let builder = &mut writer.builder;
     let (lowest, offset) = (builder.integer(-limit), builder.integer(limit));
     let distance = builder.node("Clip", &[&distance, &lowest, &offset], &[]);
     let column = builder.node("Add", &[&distance, &offset], &[]);
     let bias = builder.node("Gather", &[&by_distance, &column], &[("axis", Attribute::Int(1))]);
+    let first = builder.integers(&[0]);
     Ok(builder.node("Unsqueeze", &[&bias, &first], &[]))
 }
 

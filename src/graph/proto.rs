@@ -69,6 +69,8 @@ pub struct AttributeProto {
     pub i: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub s: Vec<u8>,
+    #[prost(int64, repeated, tag = "8")]
+    pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
@@ -137,7 +139,6 @@ pub struct DimensionProto {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataType {
     Float = 1,
-    Int32 = 6,
     Int64 = 7,
     Float16 = 10,
     BFloat16 = 16,
@@ -149,6 +150,7 @@ pub enum AttributeType {
     Float = 1,
     Int = 2,
     String = 3,
+    Ints = 7,
 }
 
 /// `TensorProto.DataLocation.EXTERNAL`.

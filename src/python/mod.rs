@@ -19,6 +19,12 @@ fn initialize(py: Python<'_>, library: Option<PathBuf>) -> PyResult<String> {
     Ok(loaded.map_err(|error| exceptions::raise(py, &error))?.version.clone())
 }
 
+/// The `model_type` values of config.json whose graph is written from the weights.
+#[pyfunction]
+fn known_model_types() -> Vec<&'static str> {
+    crate::graph::known_model_types()
+}
+
 /// Text embeddings on ONNX Runtime; see the package `oxembed`.
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
@@ -26,5 +32,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<embedder::PyEmbedder>()?;
     module.add_class::<cancellation::CancellationToken>()?;
     module.add_class::<results::Usage>()?;
+    module.add_function(wrap_pyfunction!(known_model_types, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

@@ -13,25 +13,6 @@ const ALIGNMENT: usize = 64;
 /// Numbers converted at a time, after which the file's pages are given back.
 const CHUNK: usize = 1 << 20;
 
-/// What is made of a tensor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Copied {
-    /// The numbers as `f32`.
-    AsFloat32,
-    /// The numbers as they are stored, where they can be read in one piece.
-    AsStored,
-}
-
-impl Copied {
-    /// The type of a copy's numbers.
-    pub fn dtype(self, tensor: &StoredTensor) -> StoredType {
-        match self {
-            Self::AsFloat32 => StoredType::Float32,
-            Self::AsStored => tensor.dtype,
-        }
-    }
-}
-
 /// Copies of tensors.
 #[derive(Debug)]
 pub struct Converted {
@@ -42,24 +23,24 @@ pub struct Converted {
 /// A part of a tensor and where its copy goes.
 struct Job<'a> {
     tensor: &'a StoredTensor,
-    copied: Copied,
+    dtype: StoredType,
     stored: Range<usize>,
     copy: &'a mut [u8],
 }
 
 impl Converted {
-    /// Converts `tensors` with `threads` threads.
+    /// Converts `tensors`, each to a type of its own, with `threads` threads.
     ///
     /// Of the file, no more than a few pages for each thread are in memory at a time.
     ///
     /// # Errors
     /// `InferenceFailed` where there is not enough memory.
-    pub fn new(tensors: &[(&StoredTensor, Copied)], threads: usize) -> Result<Self> {
+    pub fn new(tensors: &[(&StoredTensor, StoredType)], threads: usize) -> Result<Self> {
         let mut places = Vec::with_capacity(tensors.len());
         let mut end = 0_usize;
-        for (tensor, copied) in tensors {
+        for (tensor, dtype) in tensors {
             let start = end.next_multiple_of(ALIGNMENT);
-            end = start.saturating_add(tensor.len().saturating_mul(copied.dtype(tensor).size()));
+            end = start.saturating_add(tensor.len().saturating_mul(dtype.size()));
             places.push(start..end);
         }
         let failed = |error: std::io::Error| {
@@ -87,18 +68,18 @@ impl Converted {
     }
 }
 
-fn jobs<'a>(tensors: &[(&'a StoredTensor, Copied)], places: &[Range<usize>], memory: &'a mut [u8]) -> Vec<Job<'a>> {
+fn jobs<'a>(tensors: &[(&'a StoredTensor, StoredType)], places: &[Range<usize>], memory: &'a mut [u8]) -> Vec<Job<'a>> {
     let mut jobs = Vec::new();
     let (mut rest, mut offset) = (memory, 0);
-    for ((tensor, copied), place) in tensors.iter().zip(places) {
+    for ((tensor, dtype), place) in tensors.iter().zip(places) {
         let (_, behind) = std::mem::take(&mut rest).split_at_mut(place.start - offset);
         let (copy, behind) = behind.split_at_mut(place.len());
         (rest, offset) = (behind, place.end);
         let size = tensor.dtype.size();
-        for (index, copy) in copy.chunks_mut(CHUNK * copied.dtype(tensor).size()).enumerate() {
+        for (index, copy) in copy.chunks_mut(CHUNK * dtype.size()).enumerate() {
             let start = index * CHUNK * size;
-            let stored = start..start + copy.len() / copied.dtype(tensor).size() * size;
-            jobs.push(Job { tensor, copied: *copied, stored, copy });
+            let stored = start..start + copy.len() / dtype.size() * size;
+            jobs.push(Job { tensor, dtype: *dtype, stored, copy });
         }
     }
     jobs
@@ -129,15 +110,7 @@ fn run(jobs: Vec<Job<'_>>, threads: usize) {
 impl Job<'_> {
     fn run(self) {
         let stored = self.tensor.bytes().get(self.stored.clone()).unwrap_or(&[]);
-        match (self.copied, self.tensor.dtype) {
-            (Copied::AsFloat32, dtype) => dtype.widen(stored, self.copy),
-            (Copied::AsStored, StoredType::Float32) => StoredType::Float32.widen(stored, self.copy),
-            (Copied::AsStored, StoredType::Float16 | StoredType::BFloat16) => {
-                for (number, bytes) in self.copy.as_chunks_mut::<2>().0.iter_mut().zip(stored.as_chunks().0) {
-                    *number = u16::from_le_bytes(*bytes).to_ne_bytes();
-                }
-            }
-        }
+        self.tensor.dtype.convert(stored, self.dtype, self.copy);
         self.tensor.release(self.stored);
     }
 }

@@ -8,9 +8,9 @@ use ort::AsPointer;
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::value::{DynValue, Tensor};
 
-use super::converted::{Converted, Copied};
+use super::converted::Converted;
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Initializer, InitializerData};
+use crate::graph::{Arithmetic, Initializer, InitializerData};
 use crate::weights::{StoredTensor, StoredType};
 
 /// Bytes of memory that copies of the weights may take for their matrices to be packed for the matrix product.
@@ -47,20 +47,20 @@ impl Initializers {
     /// As [`new`](Self::new).
     pub fn with_packing_limit(initializers: Vec<Initializer>, threads: usize, limit: usize) -> Result<Self> {
         let matrices: usize = initializers.iter().map(matrix_size).sum();
-        let sources: Vec<(&StoredTensor, Copied)> =
+        let sources: Vec<(&StoredTensor, StoredType)> =
             initializers.iter().filter_map(|each| to_copy(&each.data)).collect();
         let converted = Converted::new(&sources, threads)?;
         let packs = matrices.saturating_add(converted.size()) <= limit;
         let mut copies = converted.copies();
         let (mut values, mut mapped) = (Vec::with_capacity(initializers.len()), Vec::new());
         for Initializer { name, data } in initializers {
-            let copy_type = to_copy(&data).map(|(tensor, copied)| copied.dtype(tensor));
+            let copy_type = to_copy(&data).map(|(_, dtype)| dtype);
             let value = match (data, copy_type) {
-                (InitializerData::Computed { shape, values }, _) => owned(&shape, values)?,
-                (InitializerData::AsFloat32(tensor) | InitializerData::Stored(tensor), Some(dtype)) => {
+                (InitializerData::Computed { arithmetic, shape, values }, _) => owned(arithmetic, &shape, values)?,
+                (InitializerData::As(_, tensor) | InitializerData::Stored(tensor), Some(dtype)) => {
                     view(copies.next().unwrap_or(&[]), dtype, &tensor.shape)?
                 }
-                (InitializerData::AsFloat32(tensor) | InitializerData::Stored(tensor), None) => {
+                (InitializerData::As(_, tensor) | InitializerData::Stored(tensor), None) => {
                     let value = view(tensor.bytes(), tensor.dtype, &tensor.shape)?;
                     mapped.push(tensor);
                     value
@@ -93,30 +93,45 @@ impl Initializers {
 /// Bytes that the packed copy takes.
 fn matrix_size(initializer: &Initializer) -> usize {
     match &initializer.data {
-        InitializerData::AsFloat32(tensor) if tensor.shape.len() > 1 => StoredType::Float32.size() * tensor.len(),
-        InitializerData::Computed { shape, values } if shape.len() > 1 => StoredType::Float32.size() * values.len(),
+        InitializerData::As(arithmetic, tensor) if tensor.shape.len() > 1 => {
+            stored_as(*arithmetic).size() * tensor.len()
+        }
+        InitializerData::Computed { arithmetic, shape, values } if shape.len() > 1 => {
+            stored_as(*arithmetic).size() * values.len()
+        }
         _ => 0,
     }
 }
 
-/// The tensor that cannot be used where it lies in the file, and what is needed of it.
-fn to_copy(data: &InitializerData) -> Option<(&StoredTensor, Copied)> {
-    let usable = |tensor: &StoredTensor| {
-        let is_aligned = tensor.bytes().as_ptr().align_offset(tensor.dtype.size()) == 0;
-        cfg!(target_endian = "little") && is_aligned && !tensor.is_empty()
+/// The tensor that cannot be used where it lies in the file, and the type that is needed.
+fn to_copy(data: &InitializerData) -> Option<(&StoredTensor, StoredType)> {
+    let (tensor, dtype) = match data {
+        InitializerData::As(arithmetic, tensor) => (tensor, stored_as(*arithmetic)),
+        InitializerData::Stored(tensor) => (tensor, tensor.dtype),
+        InitializerData::Computed { .. } => return None,
     };
-    match data {
-        InitializerData::AsFloat32(tensor) if tensor.dtype != StoredType::Float32 => Some((tensor, Copied::AsFloat32)),
-        InitializerData::AsFloat32(tensor) | InitializerData::Stored(tensor) if !usable(tensor) => {
-            Some((tensor, Copied::AsStored))
-        }
-        _ => None,
+    let is_aligned = tensor.bytes().as_ptr().align_offset(dtype.size()) == 0;
+    let is_usable = tensor.dtype == dtype && cfg!(target_endian = "little") && is_aligned && !tensor.is_empty();
+    (!is_usable).then_some((tensor, dtype))
+}
+
+fn stored_as(arithmetic: Arithmetic) -> StoredType {
+    match arithmetic {
+        Arithmetic::Float32 => StoredType::Float32,
+        Arithmetic::Float16 => StoredType::Float16,
     }
 }
 
-fn owned(shape: &[usize], values: Vec<f32>) -> Result<DynValue> {
-    let tensor = Tensor::from_array((shape.to_vec(), values)).map_err(|error| failed(&error))?;
-    Ok(tensor.into_dyn())
+fn owned(arithmetic: Arithmetic, shape: &[usize], values: Vec<f32>) -> Result<DynValue> {
+    let shape = shape.to_vec();
+    let tensor = match arithmetic {
+        Arithmetic::Float32 => Tensor::from_array((shape, values)).map(Tensor::into_dyn),
+        Arithmetic::Float16 => {
+            let values: Vec<half::f16> = values.into_iter().map(half::f16::from_f32).collect();
+            Tensor::from_array((shape, values)).map(Tensor::into_dyn)
+        }
+    };
+    tensor.map_err(|error| failed(&error))
 }
 
 /// A value whose numbers are `bytes`, which have to outlive it.

@@ -4,11 +4,12 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
-use half::f16;
 use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 use safetensors::Dtype;
 
 use super::file::MappedFile;
+use crate::error::{EmbeddingError, Result};
 
 /// Numbers converted at a time: few enough for the stack and the first cache.
 const BLOCK: usize = 512;
@@ -52,34 +53,54 @@ impl StoredType {
         }
     }
 
-    /// Writes the numbers in `stored`, little-endian, to `floats` as `f32` of this machine, as many as there are of
-    /// both. Exact: every stored type is a subset of `f32`.
-    pub fn widen(self, stored: &[u8], floats: &mut [u8]) {
-        let (floats, _) = floats.as_chunks_mut::<4>();
-        match self {
-            Self::Float32 => {
-                for (float, bytes) in floats.iter_mut().zip(stored.as_chunks().0) {
-                    *float = f32::from_le_bytes(*bytes).to_ne_bytes();
-                }
+    /// Writes the numbers in `stored`, little-endian, to `numbers` as those of the type `to` are in this machine's
+    /// memory, as many as there are of both. Widening is exact; narrowing goes to the nearest.
+    pub fn convert(self, stored: &[u8], to: Self, numbers: &mut [u8]) {
+        match (self, to) {
+            (Self::Float32, Self::Float32) => each(stored, numbers, |bytes| u32::from_le_bytes(bytes).to_ne_bytes()),
+            (Self::Float16, Self::Float16) | (Self::BFloat16, Self::BFloat16) => {
+                each(stored, numbers, |bytes| u16::from_le_bytes(bytes).to_ne_bytes());
             }
-            Self::BFloat16 => {
-                for (float, bytes) in floats.iter_mut().zip(stored.as_chunks().0) {
-                    *float = (u32::from(u16::from_le_bytes(*bytes)) << 16).to_ne_bytes();
-                }
+            (Self::BFloat16, Self::Float32) => {
+                each(stored, numbers, |bytes| (u32::from(u16::from_le_bytes(bytes)) << 16).to_ne_bytes());
             }
-            Self::Float16 => {
-                // In blocks, because the processor converts several at a time and `half` knows how.
-                let (mut halves, mut singles) = ([f16::ZERO; BLOCK], [0.0; BLOCK]);
-                for (floats, stored) in floats.chunks_mut(BLOCK).zip(stored.chunks(2 * BLOCK)) {
-                    for (half, bytes) in halves.iter_mut().zip(stored.as_chunks().0) {
-                        *half = f16::from_le_bytes(*bytes);
-                    }
-                    halves.convert_to_f32_slice(&mut singles);
-                    for (float, single) in floats.iter_mut().zip(singles) {
-                        *float = single.to_ne_bytes();
-                    }
-                }
+            (Self::Float16, Self::Float32) => widen_halves(stored, numbers),
+            (Self::Float32, Self::Float16) => {
+                each(stored, numbers, |bytes| f16::from_f32(f32::from_le_bytes(bytes)).to_ne_bytes());
             }
+            (Self::BFloat16, Self::Float16) => {
+                each(stored, numbers, |bytes| f16::from_f32(bf16::from_le_bytes(bytes).to_f32()).to_ne_bytes());
+            }
+            (Self::Float32, Self::BFloat16) => {
+                each(stored, numbers, |bytes| bf16::from_f32(f32::from_le_bytes(bytes)).to_ne_bytes());
+            }
+            (Self::Float16, Self::BFloat16) => {
+                each(stored, numbers, |bytes| bf16::from_f32(f16::from_le_bytes(bytes).to_f32()).to_ne_bytes());
+            }
+        }
+    }
+}
+
+fn each<const FROM: usize, const TO: usize>(
+    stored: &[u8],
+    numbers: &mut [u8],
+    number: impl Fn([u8; FROM]) -> [u8; TO],
+) {
+    for (to, from) in numbers.as_chunks_mut().0.iter_mut().zip(stored.as_chunks().0) {
+        *to = number(*from);
+    }
+}
+
+/// In blocks, because processors convert several halves at a time, and `half` knows how.
+fn widen_halves(stored: &[u8], numbers: &mut [u8]) {
+    let (mut halves, mut singles) = ([f16::ZERO; BLOCK], [0.0_f32; BLOCK]);
+    for (stored, numbers) in stored.chunks(2 * BLOCK).zip(numbers.chunks_mut(4 * BLOCK)) {
+        for (half, bytes) in halves.iter_mut().zip(stored.as_chunks().0) {
+            *half = f16::from_le_bytes(*bytes);
+        }
+        halves.convert_to_f32_slice(&mut singles);
+        for (bytes, single) in numbers.as_chunks_mut().0.iter_mut().zip(singles) {
+            *bytes = single.to_ne_bytes();
         }
     }
 }
@@ -130,10 +151,34 @@ impl StoredTensor {
         self.len() == 0
     }
 
+    /// Some of the rows, as a tensor of its own over the same bytes.
+    ///
+    /// # Errors
+    /// [`EmbeddingError::Internal`] where there are no such rows.
+    pub fn rows(&self, rows: Range<usize>) -> Result<Self> {
+        let Some((stored, rest)) = self.shape.split_first() else {
+            return Err(EmbeddingError::internal("a scalar has no rows"));
+        };
+        if rows == (0..*stored) {
+            return Ok(self.clone());
+        }
+        if rows.start > rows.end || rows.end > *stored {
+            return Err(EmbeddingError::internal(format!("{} has no rows {rows:?}", self.name)));
+        }
+        let row_bytes = self.range.len() / stored;
+        Ok(Self {
+            name: format!("{}[{}..{}]", self.name, rows.start, rows.end),
+            shape: [&[rows.len()], rest].concat(),
+            dtype: self.dtype,
+            file: Arc::clone(&self.file),
+            range: self.range.start + rows.start * row_bytes..self.range.start + rows.end * row_bytes,
+        })
+    }
+
     /// The numbers as `f32`; exact, as every stored type is a subset of it.
     pub fn to_f32(&self) -> Vec<f32> {
         let mut values = vec![0; 4 * self.len()];
-        self.dtype.widen(self.bytes(), &mut values);
+        self.dtype.convert(self.bytes(), StoredType::Float32, &mut values);
         decode(&values, f32::from_ne_bytes)
     }
 

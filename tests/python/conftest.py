@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pytest
+from hub_server import Hub, serve
 from hypothesis import settings
 from numpy.typing import NDArray
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 TOLERANCE = 1e-5
+
+# No test reaches the real hub: a name that nobody has is looked for at a port where nobody listens.
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 
 # The same examples in every CI run, so that a change fails for what it changed; others at every run by hand.
 settings.register_profile("ci", derandomize=True)
@@ -73,6 +78,16 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache.mkdir()
     monkeypatch.setenv("HF_HUB_CACHE", str(cache))
     return cache
+
+
+@pytest.fixture
+def served(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine that the environment names, without models, and an empty cache."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    with serve(Hub()) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        yield hub
 
 
 def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:

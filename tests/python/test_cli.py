@@ -182,7 +182,8 @@ def test_embed_options(tmp_path: Path, small: Embedder, flags: list[str], argume
         ["text", "--output", "vectors.txt"],
         ["text", "--threads", "0"],
         ["text", "--truncate-dim", "x"],
-        ["text", "--precision", "int8"],
+        ["text", "--precision", "int4"],
+        ["text", "--precision", "binary", "--calibration", "calibration.json"],
         ["text", "--nonsense"],
     ],
 )
@@ -411,7 +412,7 @@ def test_info_of_a_model(small: Embedder) -> None:
 
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"oxembed {__version__}\n"
-    for arguments in ([], ["embed"], ["search"], ["info"]):
+    for arguments in ([], ["embed"], ["search"], ["info"], ["calibrate"]):
         done = run(*arguments, "--help")
         assert done.returncode == 0
         assert "examples:" in done.stdout

@@ -303,7 +303,7 @@ def test_spellings_of_sentence_transformers(small: Embedder, arguments: dict[str
         ({"output_value": None}, "sentence_embedding"),
         ({"precision": "int8"}, "calibrated"),
         ({"precision": "uint8"}, "calibrated"),
-        ({"precision": "float64"}, "float32, float16, binary, ubinary"),
+        ({"precision": "float64"}, "float32, float16, int8, uint8, binary, ubinary"),
         ({"truncate_dim": 0}, "at least 1"),
         ({"truncate_dim": -3}, "at least 1"),
         ({"truncation": "left"}, "'truncate' or 'error'"),

@@ -1,10 +1,11 @@
-"""Finding a model: paths, the embedded model, the local Hugging Face cache, and hostile names.
+"""Finding a model without a network: paths, the embedded model, the local Hugging Face cache, and hostile names.
 
 The cache is laid out by hand as `huggingface_hub` documents it, and once compared with that library itself.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -16,12 +17,34 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
 
 
-def put(cache: Path, model_id: str, commit: str = COMMIT, ref: str | None = "main") -> Path:
-    """Make a cached model; returns its snapshot folder."""
+MODULES = [
+    {"idx": 0, "name": "0", "path": "", "type": "sentence_transformers.models.Transformer"},
+    {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+]
+FILES = {
+    "modules.json": json.dumps(MODULES),
+    "1_Pooling/config.json": "{}",
+    "config.json": '{"model_type": "bert"}',
+    "model.safetensors": "",
+    "tokenizer.json": "{}",
+}
+
+
+@pytest.fixture(autouse=True)
+def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+def put(
+    cache: Path, model_id: str, commit: str = COMMIT, ref: str | None = "main", *, without: tuple[str, ...] = ()
+) -> Path:
+    """Make a cached model that looks complete, but for what is left out; returns its snapshot folder."""
     repository = cache / ("models--" + model_id.replace("/", "--"))
     snapshot = repository / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    (snapshot / "config.json").write_text("{}")
+    for name, content in FILES.items():
+        if name not in without:
+            (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+            (snapshot / name).write_text(content)
     if ref is not None:
         (repository / "refs" / ref).parent.mkdir(parents=True, exist_ok=True)
         (repository / "refs" / ref).write_text(commit)
@@ -48,7 +71,7 @@ def test_embedded_model_is_not_shadowed_by_a_folder_that_is_no_model(
 
 
 def test_a_revision_means_the_cache(empty_cache: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match="hf download"):
+    with pytest.raises(ModelNotFoundError, match="oxembed download all-MiniLM-L6-v2 --revision main"):
         hub.resolve("all-MiniLM-L6-v2", revision="main")
     snapshot = put(empty_cache, "sentence-transformers/all-MiniLM-L6-v2")
     assert hub.resolve("all-MiniLM-L6-v2", revision="main").folder == str(snapshot)
@@ -165,8 +188,8 @@ def test_not_cached_says_where_it_looked_and_what_works(empty_cache: Path) -> No
         hub.resolve("BAAI/bge-small-en-v1.5")
     message = str(caught.value)
     assert str(empty_cache / "models--BAAI--bge-small-en-v1.5") in message
-    assert "does not download" in message
-    assert "hf download BAAI/bge-small-en-v1.5" in message
+    assert "Downloads are off by HF_HUB_OFFLINE=1" in message
+    assert "oxembed download BAAI/bge-small-en-v1.5" in message
 
 
 def test_order_of_the_cache_variables(tmp_path: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,11 +217,86 @@ def test_cache_dir_argument_is_the_only_place(tmp_path: Path, empty_cache: Path)
 
 
 def test_lists_what_is_cached(empty_cache: Path) -> None:
-    put(empty_cache, "org/name")
-    put(empty_cache, "gpt2")
+    first = put(empty_cache, "org/name")
+    (empty_cache / "models--org--name" / "refs" / "v1").write_text(COMMIT)
+    put(empty_cache, "gpt2", OTHER, None, without=("model.safetensors",))
     (empty_cache / "models--unfinished--download" / "blobs").mkdir(parents=True)
     (empty_cache / "datasets--org--data" / "snapshots" / COMMIT).mkdir(parents=True)
-    assert hub.cached_models() == ["gpt2", "org/name"]
+    gpt2, name = hub.cached_models()
+    assert name == ("org/name", ("main", "v1"), COMMIT, str(first), sum(map(len, FILES.values())), None)
+    assert name.is_complete
+    assert (gpt2.name, gpt2.revisions, gpt2.commit, gpt2.is_complete) == ("gpt2", (), OTHER, False)
+    assert "model.safetensors" in str(gpt2.problem)
+
+
+@pytest.mark.parametrize("missing", FILES)
+def test_an_incomplete_snapshot_is_not_used(missing: str, empty_cache: Path) -> None:
+    put(empty_cache, "org/name", without=(missing,))
+    with pytest.raises(ModelNotFoundError, match="not complete in the local Hugging Face cache") as caught:
+        hub.resolve("org/name")
+    assert missing.removeprefix("1_Pooling/") in str(caught.value)
+
+
+def test_a_model_that_is_known_to_have_no_modules(empty_cache: Path) -> None:
+    """Two ways in which `huggingface_hub` keeps that a file is not in the repository."""
+    snapshot = put(empty_cache, "org/first", without=("modules.json",))
+    absence = empty_cache / "models--org--first" / ".no_exist" / COMMIT / "modules.json"
+    absence.parent.mkdir(parents=True)
+    absence.touch()
+    assert hub.resolve("org/first").folder == str(snapshot)
+
+    snapshot = put(empty_cache, "org/second", without=("modules.json",))
+    tree = empty_cache / "models--org--second" / "trees" / f"{COMMIT}.json"
+    tree.parent.mkdir()
+    listed = {name: {"size": 1, "blob_id": OTHER} for name in FILES if name != "modules.json"}
+    tree.write_text(json.dumps({"format_version": 1, "files": listed}))
+    assert hub.resolve("org/second").folder == str(snapshot)
+
+
+def test_a_listing_tells_of_settings_that_are_missing(empty_cache: Path) -> None:
+    put(empty_cache, "org/name")
+    tree = empty_cache / "models--org--name" / "trees" / f"{COMMIT}.json"
+    tree.parent.mkdir()
+    listed = {name: {"size": 1, "blob_id": OTHER} for name in [*FILES, "sentence_bert_config.json", "README.md"]}
+    tree.write_text(json.dumps({"format_version": 1, "files": listed}))
+    with pytest.raises(ModelNotFoundError, match=r"it lacks sentence_bert_config\.json\)"):
+        hub.resolve("org/name")
+
+
+@pytest.mark.parametrize("content", ["", "[", "[]", '{"files": 3}', '{"files": []}', "null", "\udcff"])
+def test_a_damaged_listing_counts_for_nothing(content: str, empty_cache: Path) -> None:
+    snapshot = put(empty_cache, "org/name")
+    tree = empty_cache / "models--org--name" / "trees" / f"{COMMIT}.json"
+    tree.parent.mkdir()
+    tree.write_bytes(content.encode(errors="surrogateescape"))
+    assert hub.resolve("org/name").folder == str(snapshot)
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_off"),
+    [
+        ({"HF_HUB_OFFLINE": "1"}, True),
+        ({"HF_HUB_OFFLINE": "true"}, True),
+        ({"TRANSFORMERS_OFFLINE": "yes"}, True),
+        ({"HF_HUB_OFFLINE": "0", "TRANSFORMERS_OFFLINE": "1"}, False),
+        ({"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": "ON"}, True),
+        ({}, False),
+    ],
+)
+def test_the_offline_variables(
+    variables: dict[str, str], is_off: bool, empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rule of `huggingface_hub.constants`; where downloads are on, the port with nobody behind it is asked."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ModelNotFoundError, match="Downloads are off by" if is_off else "could not be downloaded"):
+        hub.resolve("org/name")
+    with pytest.raises(ModelNotFoundError, match="downloads are off by" if is_off else "could not be downloaded"):
+        hub.download("org/name")
+    with pytest.raises(ModelNotFoundError, match="Downloads are off by local_files_only=True"):
+        hub.resolve("org/name", local_files_only=True)
 
 
 def test_agrees_with_huggingface_hub(empty_cache: Path) -> None:

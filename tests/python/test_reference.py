@@ -22,7 +22,7 @@ from reference.postprocess import POOLING_MODES, Pooling, normalize, pool
 from reference.sentence_transformer import SentenceTransformer
 from reference.weights import read_model, read_safetensors, write_safetensors
 
-# The largest difference measured: 4.9e-07 (bert-cls). The golden vectors are float32, by sentence-transformers 6.2.
+# The largest difference measured: 1.04e-06 (qwen3-sharded-bf16). The golden vectors are float32.
 FIXTURE_TOLERANCE = 2e-6
 # The largest difference measured: 1.7e-14, at vectors with entries up to 20. These golden vectors are float64.
 FACTORY_TOLERANCE = 1e-12
@@ -49,7 +49,9 @@ def test_fixture_matches_sentence_transformers(name: str) -> None:
         assert vectors.dtype == np.float32
         assert apart(vectors, stored["embeddings"]) <= FIXTURE_TOLERANCE
         prompts = [key.removeprefix("prompt_") for key in stored.files if key.startswith("prompt_")]
-        assert set(prompts) == {prompt for prompt, text in model.prompts.items() if text}
+        named = {prompt for prompt, text in model.prompts.items() if text}
+        assert set(prompts) <= named
+        assert bool(prompts) == bool(named)
         for prompt in prompts:
             assert apart(model.encode(texts[:8], prompt_name=prompt), stored[f"prompt_{prompt}"]) <= FIXTURE_TOLERANCE
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from oxembed import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
+    Calibration,
     Embedder,
     HealthStatus,
     InvalidInputError,
@@ -23,6 +24,7 @@ from oxembed import (
     SessionPlacement,
     Usage,
     __version__,
+    quantize_embeddings,
 )
 
 
@@ -45,6 +47,8 @@ def vectors(model: Embedder, texts: Iterable[str], column: "np.ndarray[Any, np.d
     assert_type(model.encode("text", precision="float16"), NDArray[np.float16])
     assert_type(model.encode(["a"], precision="binary"), NDArray[np.int8])
     assert_type(model.encode(["a"], precision="ubinary"), NDArray[np.uint8])
+    assert_type(model.encode("text", precision="int8", calibration="calibration.json"), NDArray[np.int8])
+    assert_type(model.encode(["a"], precision="uint8", calibration=Path("calibration.json")), NDArray[np.uint8])
     assert_type(model.encode_query("text"), NDArray[np.float32])
     assert_type(model.encode_document(texts, truncate_dim=64), NDArray[np.float32])
     model.encode(
@@ -65,12 +69,28 @@ def vectors(model: Embedder, texts: Iterable[str], column: "np.ndarray[Any, np.d
     model.encode(3)  # type: ignore[call-overload]  # pyright: ignore
     model.encode([b"bytes"])  # type: ignore[list-item]  # pyright: ignore
     model.encode("text", truncation="left")  # type: ignore[call-overload]  # pyright: ignore
-    model.encode("text", precision="int8")  # type: ignore[call-overload]  # pyright: ignore
+    model.encode("text", precision="int4")  # type: ignore[call-overload]  # pyright: ignore
+    model.encode("text", precision="int8", calibration=3)  # type: ignore[call-overload]  # pyright: ignore
     model.encode("text", nonsense=True)  # type: ignore[call-overload]  # pyright: ignore
 
 
 def variable_precision(model: Embedder, precision: Literal["float32", "binary"]) -> NDArray[Any]:
     return model.encode("text", precision=precision)
+
+
+def calibrations(model: Embedder, texts: Iterable[str], stored: NDArray[np.float32]) -> None:
+    calibration = model.calibrate(texts, prompt_name="document", truncate_dim=64)
+    assert_type(calibration, Calibration)
+    assert_type(calibration.dimension, int)
+    assert_type(calibration.ranges, NDArray[np.float32])
+    assert_type(calibration.dequantize(stored), NDArray[np.float32])
+    assert_type(Calibration.load("calibration.json"), Calibration)
+    Calibration.from_embeddings(stored, normalized=True).save(Path("calibration.json"))
+    Embedder(calibration=calibration)
+    quantize_embeddings(stored, "int8", calibration=calibration)
+    quantize_embeddings(stored, precision="uint8", ranges=calibration.ranges)
+    model.calibrate(texts, precision="int8")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    calibration.vectors = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def streams(model: Embedder, texts: Iterable[str]) -> None:

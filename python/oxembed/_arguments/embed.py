@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from oxembed._arguments.model import Commands, add_model_options, positive
-from oxembed._options import PRECISIONS
+from oxembed._arguments.model import Commands, add_model_options, add_vector_options
+from oxembed._options import CALIBRATED, PRECISIONS
 
 _EXAMPLES = """examples:
   oxembed embed "some text" "another text"
@@ -32,12 +32,13 @@ def add(commands: Commands) -> None:
     parser.add_argument("--input", "-i", metavar="FILE", help="file with one text a line; - is standard input")
     parser.add_argument("--output", "-o", metavar="FILE", help="file.npy, file.jsonl or file.csv")
     add_model_options(parser)
-    group = parser.add_argument_group("vectors")
-    group.add_argument("--prompt-name", metavar="N", help="name of a prompt of the model to put before each text")
-    group.add_argument("--prompt", metavar="TEXT", help="text to put before each text")
-    group.add_argument("--normalize", action="store_true", default=None, help="scale each vector to length 1")
-    group.add_argument("--truncate-dim", type=positive, metavar="N", help="keep only N leading dimensions")
+    group = add_vector_options(parser)
     group.add_argument("--precision", choices=PRECISIONS, default="float32", help="number format (default: float32)")
+    group.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="ranges for int8 and uint8, made by `oxembed calibrate` (default: calibration.json of the model's folder)",
+    )
 
 
 def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
@@ -46,6 +47,8 @@ def check(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> Non
 
     if bool(arguments.texts) == (arguments.input is not None):
         parser.error("embed: give either texts as arguments or --input FILE (- is standard input)")
+    if arguments.calibration is not None and arguments.precision not in CALIBRATED:
+        parser.error(f"embed: --calibration has no part in --precision {arguments.precision}")
     output: str | None = arguments.output
     if output is not None and Path(output).suffix.lower() not in SUFFIXES:
         parser.error(f"embed: --output {output!r} must end in one of: {', '.join(SUFFIXES)}")

@@ -30,9 +30,19 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "-m",
         default=EMBEDDED_MODEL,
         metavar="M",
-        help="folder, Hugging Face id in the local cache, or the embedded %(default)s (the default)",
+        help="folder, Hugging Face id, or the embedded %(default)s (the default)",
     )
     add_run_options(group)
+
+
+def add_vector_options(parser: argparse.ArgumentParser) -> Group:
+    """What decides on the vectors."""
+    group = parser.add_argument_group("vectors")
+    group.add_argument("--prompt-name", metavar="N", help="name of a prompt of the model to put before each text")
+    group.add_argument("--prompt", metavar="TEXT", help="text to put before each text")
+    group.add_argument("--normalize", action="store_true", default=None, help="scale each vector to length 1")
+    group.add_argument("--truncate-dim", type=positive, metavar="N", help="keep only N leading dimensions")
+    return group
 
 
 def add_run_options(group: Group) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from oxembed._progress import Bar, open_bar
 from oxembed.embedder import Embedder
@@ -25,6 +25,17 @@ def load_model(model: str, arguments: argparse.Namespace) -> Embedder:
         threads=arguments.threads,
         revision=arguments.revision,
     )
+
+
+def vector_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The keywords of `encode` that the command line's vector options ask for."""
+    return {
+        "prompt": arguments.prompt,
+        "prompt_name": arguments.prompt_name,
+        "normalize_embeddings": arguments.normalize,
+        "truncate_dim": arguments.truncate_dim,
+        "show_progress_bar": False,
+    }
 
 
 class LineReader:
@@ -79,6 +90,21 @@ def is_terminal(stream: object) -> bool:
     """Whether a standard stream exists and is a terminal."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty is not None and isatty())
+
+
+def size_in_words(size: int) -> str:
+    """A number of bytes for people, in decimal units as the hub shows them.
+
+    Example:
+        >>> size_in_words(663), size_in_words(999_950), size_in_words(90_868_376)
+        ('663 bytes', '1.0 MB', '90.9 MB')
+    """
+    if size < 1_000:
+        return f"{size} bytes"
+    number, units = size / 1_000, ["kB", "MB", "GB", "TB"]
+    while number >= 999.95 and len(units) > 1:
+        number, units = number / 1_000, units[1:]
+    return f"{number:.1f} {units[0]}"
 
 
 def shown(text: str) -> str:

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from oxembed._commands.console import byte_progress, is_terminal, load_model, open_lines
+from oxembed._commands.console import byte_progress, is_terminal, load_model, open_lines, vector_options
 from oxembed._commands.writers import open_output, open_writer
+from oxembed.calibration import Calibration
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +28,11 @@ def run(arguments: argparse.Namespace) -> int:
         lines = None if arguments.input is None else stack.enter_context(open_lines(arguments.input))
         output = stack.enter_context(open_output(arguments.output))
         model = load_model(arguments.model, arguments)
-        options = _options(arguments)
+        options = {
+            **vector_options(arguments),
+            "precision": arguments.precision,
+            "calibration": None if arguments.calibration is None else Calibration.load(arguments.calibration),
+        }
         encode: Callable[[list[str]], NDArray[Any]] = partial(model.encode, **options)
         empty: NDArray[Any] = encode([])
         writer = stack.enter_context(open_writer(output, empty.shape[1], empty.dtype))
@@ -44,17 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
                 bar.update(lines.bytes_read - shown)
                 shown = lines.bytes_read
     return 0
-
-
-def _options(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {
-        "prompt": arguments.prompt,
-        "prompt_name": arguments.prompt_name,
-        "normalize_embeddings": arguments.normalize,
-        "truncate_dim": arguments.truncate_dim,
-        "precision": arguments.precision,
-        "show_progress_bar": False,
-    }
 
 
 def _embedded(

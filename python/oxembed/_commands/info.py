@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import sys
-from typing import Any, cast
+from typing import Any
 
 from oxembed import hub, runtime
-from oxembed._commands.console import load_model, shown
+from oxembed._commands.console import load_model, size_in_words
+from oxembed._commands.facts import write_facts
 from oxembed._core import __version__
 from oxembed.exceptions import ServiceUnavailableError
 
@@ -17,10 +16,16 @@ from oxembed.exceptions import ServiceUnavailableError
 def run(arguments: argparse.Namespace) -> int:
     """Show the installation, or one model."""
     if arguments.model is not None:
-        _write(load_model(arguments.model, arguments).model_info().as_dict(), as_json=arguments.json)
+        write_facts(load_model(arguments.model, arguments).model_info().as_dict(), as_json=arguments.json)
         return 0
     facts, status = _installation()
-    _write(facts, as_json=arguments.json)
+    models = hub.cached_models()
+    facts["cached_models"] = (
+        [{**model._asdict(), "is_complete": model.is_complete} for model in models]
+        if arguments.json
+        else _table(models)
+    )
+    write_facts(facts, as_json=arguments.json)
     return status
 
 
@@ -42,32 +47,21 @@ def _installation() -> tuple[dict[str, Any], int]:
         "embedded_model": hub.EMBEDDED_MODEL if embedded is not None else None,
         "embedded_model_folder": str(embedded) if embedded is not None else None,
         "cache_folders": [str(folder) for folder in hub.cache_folders()],
-        "cached_models": hub.cached_models(),
     }
     if problem is not None:
         facts["problem"] = problem
     return facts, status
 
 
-def _write(facts: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.buffer.write(f"{json.dumps(facts, ensure_ascii=False, indent=2)}\n".encode(errors="replace"))
-        sys.stdout.buffer.flush()
-        return
-    width = max(len(name) for name in facts)
-    for name, value in facts.items():
-        first, *rest = _lines(value)
-        sys.stdout.write(f"{name.replace('_', ' '):<{width}}  {first}\n")
-        sys.stdout.writelines(f"{'':<{width}}  {line}\n" for line in rest)
-
-
-def _lines(value: object) -> list[str]:
-    """A value in plain words, one item a line."""
-    if isinstance(value, dict):
-        items = cast("dict[str, object]", value).items()
-        return [f"{key}: {shown(str(item))!r}" for key, item in items] or ["none"]
-    if isinstance(value, list):
-        return [shown(str(item)) for item in cast("list[object]", value)] or ["none"]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return [f"{value:,}"]
-    return ["none" if value is None else shown(str(value))]
+def _table(models: list[hub.CachedModel]) -> list[str]:
+    """A line for each model: id, revisions, commit, size, and whether it can be used."""
+    rows = [
+        (model.name, ", ".join(model.revisions) or "-", model.commit[:7], size_in_words(model.size_bytes))
+        for model in models
+    ]
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
+    for model, row in zip(models, rows, strict=True):
+        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        lines.append(f"{cells}  {'complete' if model.is_complete else f'incomplete: {model.problem}'}")
+    return lines

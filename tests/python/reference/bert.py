@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .layers import Array, Weights, attention, hidden_activation, layer_norm, linear, rows
+from .layers import Array, attention, hidden_activation, layer_norm, linear
+from .weights import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def position_ids(ids: npt.NDArray[np.int64], pad_token_id: int) -> npt.NDArray[n
     return numbers
 
 
-def embeddings(config: Config, weights: Weights, ids: Sequence[int], type_ids: Sequence[int]) -> Array:
+def embeddings(config: Config, weights: Checkpoint, ids: Sequence[int], type_ids: Sequence[int]) -> Array:
     """`BertEmbeddings` and `RobertaEmbeddings`: word + token type + position, then LayerNorm."""
     id_array = np.asarray(ids, dtype=np.int64)
     if config.family == "bert":
@@ -70,14 +71,14 @@ def embeddings(config: Config, weights: Weights, ids: Sequence[int], type_ids: S
     else:
         positions = position_ids(id_array, config.pad_token_id)
     total = (
-        rows(weights, "embeddings.word_embeddings", id_array)
-        + rows(weights, "embeddings.token_type_embeddings", np.asarray(type_ids, dtype=np.int64))
-        + rows(weights, "embeddings.position_embeddings", positions)
+        weights.rows("embeddings.word_embeddings", id_array)
+        + weights.rows("embeddings.token_type_embeddings", np.asarray(type_ids, dtype=np.int64))
+        + weights.rows("embeddings.position_embeddings", positions)
     )
     return layer_norm(total, weights, "embeddings.LayerNorm", config.layer_norm_eps)
 
 
-def forward(config: Config, weights: Weights, ids: Sequence[int], type_ids: Sequence[int]) -> Array:
+def forward(config: Config, weights: Checkpoint, ids: Sequence[int], type_ids: Sequence[int]) -> Array:
     """`BertModel`'s last_hidden_state, (tokens, hidden); with `is_decoder` causal, by `_create_attention_masks`."""
     activation = hidden_activation(config.hidden_act)
     hidden = embeddings(config, weights, ids, type_ids)

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from .layers import Array, Weights, attention, hidden_activation, layer_norm, linear, rows
+from .layers import Array, attention, hidden_activation, layer_norm, linear
+from .weights import Checkpoint
 
 LAYER_NORM_EPS = 1e-12
 
@@ -35,11 +36,11 @@ class Config:
         )
 
 
-def forward(config: Config, weights: Weights, ids: Sequence[int]) -> Array:
+def forward(config: Config, weights: Checkpoint, ids: Sequence[int]) -> Array:
     """`DistilBertModel`'s last_hidden_state, (tokens, dim)."""
     activation = hidden_activation(config.activation)
-    hidden = rows(weights, "embeddings.word_embeddings", np.asarray(ids, dtype=np.int64))
-    hidden = hidden + rows(weights, "embeddings.position_embeddings", np.arange(len(ids), dtype=np.int64))
+    hidden = weights.rows("embeddings.word_embeddings", np.asarray(ids, dtype=np.int64))
+    hidden = hidden + weights.rows("embeddings.position_embeddings", np.arange(len(ids), dtype=np.int64))
     hidden = layer_norm(hidden, weights, "embeddings.LayerNorm", LAYER_NORM_EPS)
     for layer in range(config.layers):
         name = f"transformer.layer.{layer}"

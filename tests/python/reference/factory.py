@@ -15,14 +15,19 @@ from .postprocess import LEGACY_MODES
 from .weights import write_model, write_safetensors
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-# Those of the families that the reference knows.
 GOLDEN_FIXTURES = (
     "bert-cls",
     "bert-mean-f16",
     "bert-mean-prompts",
     "bert-mean-st6",
     "distilbert-mean",
+    "gemma3-mean-dense",
+    "gte-cls",
+    "modernbert-cls",
     "mpnet-mean-b",
+    "nomicbert-mean",
+    "qwen3-lasttoken",
+    "qwen3-sharded-bf16",
     "roberta-mean",
     "xlmr-mean-prompts",
 )

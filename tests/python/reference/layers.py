@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 Weights = Mapping[str, Array]
 Activation = Callable[[Array], Array]
 
@@ -16,8 +17,8 @@ _erf_each = np.frompyfunc(math.erf, 1, 1)
 
 
 def erf(x: Array) -> Array:
-    """The error function of every element, by the C library (`math.erf`)."""
-    result: Array = np.asarray(_erf_each(x)).astype(np.float64)
+    """The error function of every element, by the C library (`math.erf`), in the precision of `x`."""
+    result: Array = np.asarray(_erf_each(x)).astype(x.dtype)
     return result
 
 
@@ -98,18 +99,25 @@ def hidden_activation(name: str) -> Activation:
     return HIDDEN_ACTIVATIONS[name]
 
 
-def linear(x: Array, weights: Weights, name: str) -> Array:
+def linear(x: Array, weights: Weights, name: str, *, bias: bool = True) -> Array:
     """`torch.nn.Linear`: x W^T + b, with W stored as (out, in)."""
     product: Array = x @ weights[f"{name}.weight"].T
-    return product + weights[f"{name}.bias"]
+    return product + weights[f"{name}.bias"] if bias else product
 
 
-def layer_norm(x: Array, weights: Weights, name: str, eps: float) -> Array:
+def layer_norm(x: Array, weights: Weights, name: str, eps: float, *, bias: bool = True) -> Array:
     """`torch.nn.LayerNorm` over the last axis: the biased variance, eps inside the root."""
     mean = x.mean(axis=-1, keepdims=True)
     variance = x.var(axis=-1, keepdims=True)
     unit: Array = (x - mean) / np.sqrt(variance + eps)
-    return unit * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+    scaled = unit * weights[f"{name}.weight"]
+    return scaled + weights[f"{name}.bias"] if bias else scaled
+
+
+def rms_norm(x: Array, weights: Weights, name: str, eps: float, *, offset: float = 0.0) -> Array:
+    """`LlamaRMSNorm` and its copies, over the last axis; Gemma stores its weights less an `offset` of 1."""
+    unit: Array = x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps)
+    return unit * (weights[f"{name}.weight"] + offset)
 
 
 def softmax(x: Array) -> Array:
@@ -119,31 +127,65 @@ def softmax(x: Array) -> Array:
     return result
 
 
+def split_heads(x: Array, heads: int) -> Array:
+    """(tokens, heads * size) to (heads, tokens, size)."""
+    tokens, hidden = x.shape
+    if hidden % heads:
+        raise ValueError(f"hidden size {hidden} is not a multiple of {heads} attention heads")
+    return x.reshape(tokens, heads, hidden // heads).transpose(1, 0, 2)
+
+
+def attention_by_head(
+    query: Array,
+    key: Array,
+    value: Array,
+    *,
+    scale: float,
+    bias: Array | None = None,
+    visible: Mask | None = None,
+) -> Array:
+    """Scaled dot-product attention of one text: `eager_attention_forward` and `repeat_kv` in transformers.
+
+    `query` is (heads, tokens, size); `key` and `value` have as many heads or a divisor of them, each of which serves
+    neighbouring query heads. `bias` (heads, tokens, tokens) is added to the scaled scores; a token sees those that
+    `visible` (tokens, tokens) says. The result is (tokens, heads * size).
+    """
+    heads, tokens, size = query.shape
+    if heads % len(key):
+        raise ValueError(f"{heads} attention heads are not a multiple of {len(key)} key-value heads")
+    key, value = (np.repeat(x, heads // len(x), axis=0) for x in (key, value))
+    scores = query @ key.transpose(0, 2, 1) * scale
+    if bias is not None:
+        scores = scores + bias
+    if visible is not None:
+        scores = np.where(visible, scores, -np.inf)
+    mixed: Array = softmax(scores) @ value
+    return mixed.transpose(1, 0, 2).reshape(tokens, heads * size)
+
+
 def attention(
     query: Array, key: Array, value: Array, heads: int, *, bias: Array | None = None, causal: bool = False
 ) -> Array:
-    """Scaled dot-product attention of one text: `eager_attention_forward` in transformers' modeling_bert.py.
+    """Attention as in transformers' modeling_bert.py.
 
     `query`, `key` and `value` are (tokens, hidden), cut into `heads` equal heads. `bias` (heads, tokens, tokens) is
     added to the scaled scores, as in modeling_mpnet.py. `causal` hides the tokens to the right, as `is_decoder` does.
     """
-    tokens, hidden = query.shape
-    if hidden % heads:
-        raise ValueError(f"hidden size {hidden} is not a multiple of {heads} attention heads")
-    size = hidden // heads
-    by_head = [x.reshape(tokens, heads, size).transpose(1, 0, 2) for x in (query, key, value)]
-    scores = by_head[0] @ by_head[1].transpose(0, 2, 1) / math.sqrt(size)
-    if bias is not None:
-        scores = scores + bias
-    if causal:
-        scores = np.where(np.tril(np.ones((tokens, tokens), dtype=bool)), scores, -np.inf)
-    mixed: Array = softmax(scores) @ by_head[2]
-    return mixed.transpose(1, 0, 2).reshape(tokens, hidden)
+    query, key, value = (split_heads(x, heads) for x in (query, key, value))
+    visible = window(query.shape[1], causal=True) if causal else None
+    return attention_by_head(query, key, value, scale=1.0 / math.sqrt(query.shape[2]), bias=bias, visible=visible)
 
 
-def rows(weights: Weights, name: str, indices: npt.NDArray[np.int64]) -> Array:
-    """`torch.nn.Embedding`: the rows of a table; an index outside it is an error here as there."""
-    table = weights[f"{name}.weight"]
-    if indices.size and (indices.min() < 0 or indices.max() >= len(table)):
-        raise IndexError(f"{name} has {len(table)} rows; asked for row {int(indices.max())}")
-    return table[indices]
+def window(tokens: int, *, causal: bool, left: int | None = None, right: int | None = None) -> Mask:
+    """Which tokens each token sees: row i, column j. At most `left` before it, at most `right` after it, or no limit.
+
+    `masking_utils.py`: `causal` hides all that come after.
+    """
+    order = np.arange(tokens)
+    distance = order[None, :] - order[:, None]
+    visible = np.ones((tokens, tokens), dtype=bool)
+    if left is not None:
+        visible &= distance >= -left
+    if right is not None:
+        visible &= distance <= right
+    return visible & (distance <= 0) if causal else visible

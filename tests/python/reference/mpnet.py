@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .bert import position_ids
-from .layers import Array, Weights, attention, hidden_activation, layer_norm, linear, rows
+from .layers import Array, attention, hidden_activation, layer_norm, linear
+from .weights import Checkpoint
 
 PADDING_ID = 1
 BUCKETS = 32
@@ -64,19 +65,19 @@ def relative_position_bucket(relative_position: npt.NDArray[np.int64]) -> npt.ND
     return np.where(relative_position > 0, bucket + half, bucket).astype(np.int64)
 
 
-def position_bias(weights: Weights, tokens: int) -> Array:
+def position_bias(weights: Checkpoint, tokens: int) -> Array:
     """`MPNetEncoder.compute_position_bias`: (heads, tokens, tokens)."""
     order = np.arange(tokens, dtype=np.int64)
     buckets = relative_position_bucket(order[None, :] - order[:, None])
-    return rows(weights, "encoder.relative_attention_bias", buckets).transpose(2, 0, 1)
+    return weights.rows("encoder.relative_attention_bias", buckets).transpose(2, 0, 1)
 
 
-def forward(config: Config, weights: Weights, ids: Sequence[int]) -> Array:
+def forward(config: Config, weights: Checkpoint, ids: Sequence[int]) -> Array:
     """`MPNetModel`'s last_hidden_state, (tokens, hidden)."""
     activation = hidden_activation(config.hidden_act)
     id_array = np.asarray(ids, dtype=np.int64)
-    hidden = rows(weights, "embeddings.word_embeddings", id_array)
-    hidden = hidden + rows(weights, "embeddings.position_embeddings", position_ids(id_array, PADDING_ID))
+    hidden = weights.rows("embeddings.word_embeddings", id_array)
+    hidden = hidden + weights.rows("embeddings.position_embeddings", position_ids(id_array, PADDING_ID))
     hidden = layer_norm(hidden, weights, "embeddings.LayerNorm", config.layer_norm_eps)
     bias = position_bias(weights, len(ids))
     for layer in range(config.layers):

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import bert, distilbert, mpnet
+from . import bert, decoder, distilbert, gemma3, gte, modernbert, mpnet, nomic_bert
 from .layers import Array
 from .postprocess import Dense, Features, Module, Normalize, Pooling, normalize
 from .tokenization import Tokenizer
-from .weights import read_model
+from .weights import Precision, read_model
 
 # `Transformer.load_config`: the first of these that exists and is not empty.
 _TRANSFORMER_CONFIGS = (
@@ -36,7 +36,7 @@ _TEXT_MODALITY = {"text": {"method": "forward", "method_output_name": "last_hidd
 class Transformer:
     """The first module: tokenizer and encoder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: Precision = np.float64) -> None:
         """Load the encoder in `folder`; a setting that this reference does not follow is an error."""
         self.config = _read_json(folder / "config.json")
         settings: dict[str, Any] = {}
@@ -55,26 +55,39 @@ class Transformer:
             if settings.get(key, value) != value:
                 raise ValueError(f"sentence_bert_config.json: {key} {settings[key]!r} is not in the reference")
         self.tokenizer = Tokenizer(folder, self.config, settings)
-        self._weights = read_model(folder)
+        self._weights = read_model(folder, precision)
 
     def __call__(self, text: str) -> Array:
         """The vectors of a text's tokens, (tokens, hidden)."""
         tokens = self.tokenizer(text)
+        weights = self._weights
         family = self.config["model_type"]
         if family in ("bert", "roberta", "xlm-roberta"):
-            return bert.forward(bert.Config.from_json(self.config), self._weights, tokens.ids, tokens.type_ids)
+            return bert.forward(bert.Config.from_json(self.config), weights, tokens.ids, tokens.type_ids)
         if family == "distilbert":
-            return distilbert.forward(distilbert.Config.from_json(self.config), self._weights, tokens.ids)
+            return distilbert.forward(distilbert.Config.from_json(self.config), weights, tokens.ids)
         if family == "mpnet":
-            return mpnet.forward(mpnet.Config.from_json(self.config), self._weights, tokens.ids)
+            return mpnet.forward(mpnet.Config.from_json(self.config), weights, tokens.ids)
+        if family == "modernbert":
+            return modernbert.forward(modernbert.Config.from_json(self.config), weights, tokens.ids)
+        if family == "nomic_bert":
+            return nomic_bert.forward(nomic_bert.Config.from_json(self.config), weights, tokens.ids, tokens.type_ids)
+        if family in ("gte", "new"):
+            return gte.forward(gte.Config.from_json(self.config), weights, tokens.ids, tokens.type_ids)
+        if family in decoder.FAMILIES:
+            return decoder.forward(decoder.Config.from_json(self.config), weights, tokens.ids)
+        if family == "gemma3_text":
+            return gemma3.forward(gemma3.Config.from_json(self.config), weights, tokens.ids)
         raise ValueError(f"model_type {family!r} is not in the reference")
 
 
 class SentenceTransformer:
     """A folder's modules, one after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, precision: Precision = np.float64) -> None:
         """Read modules.json, the modules it lists, and the prompts of config_sentence_transformers.json.
+
+        `precision` is that of the encoder's arithmetic; float32 is for models whose width makes float64 slow.
 
         A module's `type` is a path to a class, sentence_transformers.models.Pooling before 5.4 and
         sentence_transformers.sentence_transformer.modules.pooling.Pooling since: the class name decides.
@@ -89,7 +102,7 @@ class SentenceTransformer:
         foreign = [entry["type"] for entry in entries if not entry["type"].startswith("sentence_transformers.")]
         if foreign or names[0] != "Transformer" or not loaders.keys() >= set(names[1:]):
             raise ValueError(f"modules.json: {foreign or names} are not in the reference")
-        self.transformer = Transformer(folder / entries[0]["path"])
+        self.transformer = Transformer(folder / entries[0]["path"], precision)
         self.modules = [
             loaders[name](folder / entry["path"]) for name, entry in zip(names[1:], entries[1:], strict=True)
         ]

@@ -1,0 +1,176 @@
+//! Settings of `config.json` that every family has, under whatever names it has them.
+
+use std::ops::RangeInclusive;
+
+use super::activation::{ACTIVATIONS, Activation};
+use crate::config::Document;
+use crate::error::Result;
+
+/// Larger than any model that exists, small enough that products of two fit in `usize` and an allocation is sane.
+pub const DIMENSION: RangeInclusive<usize> = 1..=1 << 20;
+/// Number of layers or heads.
+pub const COUNT: RangeInclusive<usize> = 1..=1 << 10;
+/// Rows of a vocabulary.
+pub const VOCABULARY: RangeInclusive<usize> = 1..=1 << 24;
+
+/// Keys of `config.json` that families spell differently; the first that is there counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys {
+    /// Width of a token's vector.
+    pub hidden_size: &'static [&'static str],
+    /// Number of layers.
+    pub layers: &'static [&'static str],
+    /// Number of attention heads.
+    pub heads: &'static [&'static str],
+    /// Width inside the feed-forward block.
+    pub intermediate_size: &'static [&'static str],
+    /// Activation inside the feed-forward block.
+    pub activation: &'static [&'static str],
+    /// The most tokens of a text.
+    pub positions: &'static [&'static str],
+}
+
+impl Keys {
+    /// The names of most families.
+    pub const USUAL: Self = Self {
+        hidden_size: &["hidden_size"],
+        layers: &["num_hidden_layers"],
+        heads: &["num_attention_heads"],
+        intermediate_size: &["intermediate_size"],
+        activation: &["hidden_act"],
+        positions: &["max_position_embeddings"],
+    };
+}
+
+/// The sizes of a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Sizes {
+    /// Width of a token's vector.
+    pub hidden: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Number of attention heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub head: usize,
+    /// Width inside the feed-forward block.
+    pub intermediate: usize,
+    /// Activation inside the feed-forward block.
+    pub activation: Activation,
+    /// Rows of the token table.
+    pub vocabulary: usize,
+    /// The most tokens of a text, as the file says it.
+    pub positions: usize,
+}
+
+impl Sizes {
+    /// Reads and checks them; heads share the hidden size equally, unless `head_dim` says their width.
+    ///
+    /// # Errors
+    /// `InvalidModel` naming the key that is missing or out of range.
+    pub fn read(config: &Document, keys: &Keys) -> Result<Self> {
+        let key = config.first_of(keys.activation).or(keys.activation.first().copied()).unwrap_or_default();
+        Self::read_with(config, keys, config.choice(key, ACTIVATIONS)?)
+    }
+
+    /// As [`Sizes::read`], for a family that has its own names for activations.
+    ///
+    /// # Errors
+    /// As [`Sizes::read`].
+    pub fn read_with(config: &Document, keys: &Keys, activation: Activation) -> Result<Self> {
+        let key = |names: &[&'static str]| config.first_of(names).or(names.first().copied()).unwrap_or_default();
+        let hidden = config.usize_in(key(keys.hidden_size), DIMENSION)?;
+        let heads = config.usize_in(key(keys.heads), COUNT)?;
+        let head = match config.optional_usize_in("head_dim", DIMENSION)? {
+            Some(head) => head,
+            None if hidden % heads != 0 => {
+                let problem = format!("must divide {} = {hidden}", key(keys.hidden_size));
+                return Err(config.invalid(key(keys.heads), problem));
+            }
+            None => hidden / heads,
+        };
+        Ok(Self {
+            hidden,
+            layers: config.usize_in(key(keys.layers), COUNT)?,
+            heads,
+            head,
+            intermediate: config.usize_in(key(keys.intermediate_size), DIMENSION)?,
+            activation,
+            vocabulary: config.usize_in("vocab_size", VOCABULARY)?,
+            positions: config.usize_in(key(keys.positions), DIMENSION)?,
+        })
+    }
+
+    /// The number of heads with keys and values of their own, which divides the number of heads.
+    ///
+    /// # Errors
+    /// `InvalidModel` where it does not.
+    pub fn key_value_heads(&self, config: &Document) -> Result<usize> {
+        const KEY: &str = "num_key_value_heads";
+        let count = config.optional_usize_in(KEY, COUNT)?.unwrap_or(self.heads);
+        if !self.heads.is_multiple_of(count) {
+            return Err(config.invalid(KEY, format!("must divide num_attention_heads = {}", self.heads)));
+        }
+        Ok(count)
+    }
+
+    /// What scores are multiplied by where nothing else is said: one over the square root of a head's width.
+    pub fn scale(&self) -> f32 {
+        1.0 / (self.head as f32).sqrt()
+    }
+}
+
+/// The kinds of layers of a model whose layers differ in what they attend to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerType {
+    /// To all tokens.
+    Full,
+    /// To those nearby.
+    Sliding,
+}
+
+impl LayerType {
+    /// `layer_types` as transformers 5 writes it, or what `otherwise` says of each layer.
+    ///
+    /// # Errors
+    /// `InvalidModel` for a kind that is not known or a list of another length.
+    pub fn read(config: &Document, layers: usize, otherwise: impl Fn(usize) -> Self) -> Result<Vec<Self>> {
+        const KEY: &str = "layer_types";
+        let Some(names) = config.optional_strings(KEY)? else {
+            return Ok((0..layers).map(otherwise).collect());
+        };
+        let kind = |name: &&str| match *name {
+            "full_attention" => Some(Self::Full),
+            "sliding_attention" => Some(Self::Sliding),
+            _ => None,
+        };
+        let kinds: Option<Vec<Self>> = names.iter().map(kind).collect();
+        match kinds {
+            Some(kinds) if kinds.len() == layers => Ok(kinds),
+            _ => {
+                let problem =
+                    format!("\"full_attention\" or \"sliding_attention\" is needed for each of the {layers} layers");
+                Err(config.invalid(KEY, problem))
+            }
+        }
+    }
+
+    /// The name in `config.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full_attention",
+            Self::Sliding => "sliding_attention",
+        }
+    }
+}
+
+/// Refuses settings whose presence would change the vectors and which no graph here has.
+///
+/// # Errors
+/// `InvalidModel` naming the first key with another value than the one that is understood.
+pub fn refuse_other_than(config: &Document, key: &str, understood: bool) -> Result<()> {
+    match config.optional_bool(key)? {
+        Some(value) if value != understood => Err(config.invalid(key, format!("{understood} is understood"))),
+        _ => Ok(()),
+    }
+}

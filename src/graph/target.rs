@@ -1,0 +1,89 @@
+//! What a graph is written for.
+
+use crate::error::{EmbeddingError, Result};
+
+/// The operators that a graph may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// The operators that ONNX Runtime computes as one on a CPU or a GPU: `Attention`, `RotaryEmbedding`,
+    /// `RMSNormalization`.
+    Fused,
+    /// The small operators that CoreML's ML programs consist of; every shape fixed.
+    Plain,
+}
+
+/// The type of the arithmetic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arithmetic {
+    /// Single precision.
+    Float32,
+    /// Half precision, with sums in single where the kernels have it.
+    Float16,
+}
+
+/// Rows and tokens of every batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StaticShape {
+    /// Texts in a batch.
+    pub batch: usize,
+    /// Tokens a text, padding included.
+    pub sequence: usize,
+}
+
+/// What a graph is written for: a provider's operators, a type, perhaps a fixed shape.
+///
+/// ```
+/// use oxembed::graph::Target;
+///
+/// assert_eq!(Target::named("coreml")?, Target::COREML);
+/// let error = Target::named("tpu").unwrap_err();
+/// assert!(error.to_string().contains("cpu, coreml, gpu"));
+/// # Ok::<(), oxembed::EmbeddingError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Target {
+    /// The operators.
+    pub dialect: Dialect,
+    /// The type of the arithmetic.
+    pub arithmetic: Arithmetic,
+    /// The shape, where it is fixed.
+    pub shape: Option<StaticShape>,
+    /// The most tokens that a text will have: tables of positions end there.
+    pub max_tokens: usize,
+}
+
+/// Names of targets.
+const TARGETS: [(&str, Target); 3] = [("cpu", Target::CPU), ("coreml", Target::COREML), ("gpu", Target::GPU)];
+
+impl Target {
+    /// The CPU provider: fused operators, single precision, any shape.
+    pub const CPU: Self =
+        Self { dialect: Dialect::Fused, arithmetic: Arithmetic::Float32, shape: None, max_tokens: usize::MAX };
+    /// CoreML: small operators, one shape.
+    pub const COREML: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
+    /// Graphics processors: fused operators, half precision, any shape.
+    pub const GPU: Self = Self { arithmetic: Arithmetic::Float16, ..Self::CPU };
+
+    /// The target of a name.
+    ///
+    /// # Errors
+    /// `InvalidInput` listing the names.
+    pub fn named(name: &str) -> Result<Self> {
+        TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target).ok_or_else(|| {
+            let known = TARGETS.map(|(name, _)| name).join(", ");
+            EmbeddingError::invalid_input(format!("target {name:?} is not known; known are {known}"))
+        })
+    }
+
+    /// The same for batches of one shape only.
+    #[must_use]
+    pub fn with_shape(self, batch: usize, sequence: usize) -> Self {
+        Self { shape: Some(StaticShape { batch, sequence }), max_tokens: sequence, ..self }
+    }
+
+    /// The same for texts of at most `tokens` tokens.
+    #[must_use]
+    pub fn with_max_tokens(self, tokens: usize) -> Self {
+        Self { max_tokens: self.max_tokens.min(tokens), ..self }
+    }
+}
