@@ -210,10 +210,10 @@ def peak_megabytes() -> float:
 
 
 def texts(count: int) -> list[str]:
-    """Texts of about a hundred words, no two alike."""
+    """Texts of a few dozen words, no two alike."""
     words = Path(__file__).read_text(encoding="utf-8").split()
     random = np.random.default_rng(1)
-    return [" ".join(random.choice(words, 100)) for _ in range(count)]
+    return [" ".join(random.choice(words, 30)) for _ in range(count)]
 
 
 def load_and_embed(folder: Path, threads: int, count: int) -> dict[str, float]:

@@ -114,3 +114,61 @@ impl Job<'_> {
         self.tensor.release(self.stored);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::{ALIGNMENT, CHUNK, Converted};
+    use crate::weights::{StoredType, Weights};
+
+    /// A file with one `BF16` tensor of each length, whose numbers count up (their bits do).
+    fn weights(folder: &TempDir, lengths: &[usize]) -> Weights {
+        let mut entries = serde_json::Map::new();
+        let mut bytes: Vec<u8> = Vec::new();
+        for (index, length) in lengths.iter().enumerate() {
+            let start = bytes.len();
+            bytes.extend((0..*length).flat_map(|number| u16::to_le_bytes(pattern(number))));
+            let entry = serde_json::json!({"dtype": "BF16", "shape": [length], "data_offsets": [start, bytes.len()]});
+            entries.insert(index.to_string(), entry);
+        }
+        let header = serde_json::Value::Object(entries).to_string();
+        let path = folder.path().join("model.safetensors");
+        let length = (header.len() as u64).to_le_bytes();
+        fs::write(&path, [&length[..], header.as_bytes(), &bytes].concat()).unwrap();
+        Weights::open(&path).unwrap()
+    }
+
+    fn pattern(number: usize) -> u16 {
+        u16::try_from(number % 65_521).unwrap()
+    }
+
+    #[test]
+    fn every_number_arrives_however_many_threads_there_are() {
+        let lengths = [1, 0, 33, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 7, 5];
+        let folder = TempDir::new().unwrap();
+        let weights = weights(&folder, &lengths);
+        let tensors: Vec<_> = lengths
+            .iter()
+            .enumerate()
+            .map(|(index, length)| (weights.tensor(&index.to_string(), &[*length]).unwrap(), StoredType::Float32))
+            .collect();
+        for threads in [0, 1, 2, 5, 64] {
+            let converted = Converted::new(&tensors, threads).unwrap();
+            assert_eq!(converted.copies().count(), lengths.len());
+            for (copy, length) in converted.copies().zip(lengths) {
+                assert_eq!(copy.as_ptr().align_offset(ALIGNMENT), 0);
+                let numbers = copy.as_chunks().0.iter().map(|bytes| u32::from_ne_bytes(*bytes));
+                assert!(numbers.eq((0..length).map(|number| u32::from(pattern(number)) << 16)), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_to_convert_takes_nothing() {
+        let converted = Converted::new(&[], 3).unwrap();
+        assert_eq!((converted.copies().count(), converted.size()), (0, 0));
+    }
+}

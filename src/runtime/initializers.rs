@@ -174,3 +174,7 @@ fn view(bytes: &[u8], dtype: StoredType, shape: &[usize]) -> Result<DynValue> {
 fn failed(error: &ort::Error) -> EmbeddingError {
     EmbeddingError::inference_failed(format!("a weight could not be handed to ONNX Runtime: {error}"))
 }
+
+#[cfg(test)]
+#[path = "initializers_tests.rs"]
+mod tests;
