@@ -26,6 +26,7 @@ mod builder;
 pub mod config;
 mod embedder;
 mod error;
+pub mod export;
 mod foreign;
 mod forward;
 pub mod graph;

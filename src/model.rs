@@ -51,7 +51,7 @@ impl Model {
         let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
         let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
         let Source { origin, name, family, parameters, architecture } = source;
-        let max_tokens = max_tokens(&folder, settings, architecture.as_ref(), &mut assumptions)?;
+        let max_tokens = max_tokens(&folder, settings.max_seq_length, architecture.as_ref(), &mut assumptions)?;
         let bounds = Bounds {
             vocabulary: architecture.as_ref().map(|architecture| architecture.vocabulary_size),
             token_types: architecture.as_ref().and_then(|architecture| architecture.token_types),
@@ -139,14 +139,14 @@ impl Model {
 }
 
 /// The limit in force: what the user asked for, else what the folder says, at most what the model can.
-fn max_tokens(
+pub(crate) fn max_tokens(
     folder: &ModelFolder,
-    settings: &LoadSettings,
+    asked: Option<usize>,
     architecture: Option<&Architecture>,
     assumptions: &mut Vec<String>,
 ) -> Result<usize> {
     let possible = architecture.map(|architecture| architecture.max_tokens).or_else(|| position_table(folder));
-    if let Some(asked) = settings.max_seq_length {
+    if let Some(asked) = asked {
         return match possible {
             Some(possible) if asked > possible => Err(EmbeddingError::invalid_input(format!(
                 "max_seq_length={asked} is more than the {possible} positions that the model has"
@@ -234,7 +234,8 @@ fn postprocess(folder: &ModelFolder, kind: OutputKind, width: usize, file: &Path
     }
 }
 
-fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
+/// Reads the weights of a dense layer.
+pub(crate) fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
     let file = dense.weights_file();
     let weights = Weights::open(&file)?.with_prefix_of("linear.weight")?;
     let weight = weights.tensor("linear.weight", &[dense.out_features, dense.in_features])?.to_f32();

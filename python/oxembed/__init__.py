@@ -10,6 +10,7 @@ Example:
 """
 
 from oxembed._core import Usage, __version__
+from oxembed._export import ExportedGraph, export
 from oxembed.calibration import Calibration
 from oxembed.embedder import Embedder
 from oxembed.exceptions import (
@@ -36,6 +37,7 @@ __all__ = [
     "BatchEmbeddingResponse",
     "Calibration",
     "Embedder",
+    "ExportedGraph",
     "HealthStatus",
     "InferenceError",
     "InternalError",
@@ -49,5 +51,6 @@ __all__ = [
     "SessionPlacement",
     "Usage",
     "__version__",
+    "export",
     "quantize_embeddings",
 ]

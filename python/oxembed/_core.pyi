@@ -1,12 +1,13 @@
 """Types of the compiled module; stubtest holds this file to the binary."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CancellationToken", "Embedder", "Usage", "__version__", "initialize", "known_model_types"]
+__all__ = ["CancellationToken", "Embedder", "Usage", "__version__", "export", "initialize", "known_model_types"]
 
 __version__: str
 
@@ -73,3 +74,12 @@ class Embedder:
 
 def initialize(library: str | None) -> str: ...
 def known_model_types() -> list[str]: ...
+def export(
+    folder: str,
+    output: str,
+    *,
+    target: str,
+    shape: tuple[int, int] | None,
+    pooling_inside: bool,
+    max_seq_length: int | None,
+) -> tuple[Path, Path | None, int, int, list[str], str]: ...

@@ -2,7 +2,7 @@
 
 use super::builder::{Attribute, Value};
 use super::rotary::Rotary;
-use super::target::Dialect;
+use super::target::{Dialect, Padding};
 use super::transformer::{Attention, Norm, Reach};
 use super::writer::Writer;
 use crate::error::Result;
@@ -81,9 +81,8 @@ impl Writer<'_> {
     fn fused_attention(&mut self, attention: &Attention, query: &Value, key: &Value, value: &Value) -> Value {
         let shape = self.sequence_shape(attention.key_value_heads * attention.head_size);
         let value = self.builder.node("Reshape", &[value, &shape], &[]);
-        // Padding stands behind every token, where no causal attention looks: no mask is needed.
         let reach = attention.reach.for_texts_of(self.target.max_tokens);
-        let is_causal = reach == Reach::CAUSAL && self.shared.position_bias.is_none();
+        let is_causal = self.needs_no_mask(reach);
         let mask = if is_causal { Value::none() } else { self.mask(reach) };
         let inputs = [query, key, &value, &mask];
         let inputs = if is_causal { &inputs[..3] } else { &inputs[..] };
@@ -240,7 +239,7 @@ impl Writer<'_> {
             let name = format!("attention_window_{}", self.shared.masks.len());
             self.builder.computed(&name, &[1, 1, sequence, sequence], values)
         });
-        let padding = (reach.after != Some(0)).then(|| self.padding(PLAIN_MASKED));
+        let padding = (!self.is_padding_out_of(reach)).then(|| self.padding(PLAIN_MASKED));
         let bias = self.shared.position_bias.clone();
         let parts: Vec<Value> = [window, padding, bias].into_iter().flatten().collect();
         let mut sum = parts.first().cloned().unwrap_or(Value::none());
@@ -248,6 +247,15 @@ impl Writer<'_> {
             sum = self.builder.node("Add", &[&sum, part], &[]);
         }
         sum
+    }
+
+    /// Padding behind the tokens is where no causal attention looks.
+    fn is_padding_out_of(&self, reach: Reach) -> bool {
+        reach.after == Some(0) && self.target.padding == Padding::Behind
+    }
+
+    fn needs_no_mask(&self, reach: Reach) -> bool {
+        reach == Reach::CAUSAL && self.is_padding_out_of(reach) && self.shared.position_bias.is_none()
     }
 
     /// `(batch, 1, 1, sequence)`: 0 for a token, `masked` for padding.

@@ -99,6 +99,11 @@ impl GraphBuilder {
         Self { graph, initializers: Vec::new(), weights_file: weights_file.to_owned(), arithmetic }
     }
 
+    /// Goes on in another type.
+    pub fn compute_in(&mut self, arithmetic: Arithmetic) {
+        self.arithmetic = arithmetic;
+    }
+
     /// The element type of the arithmetic.
     pub fn float_type(&self) -> DataType {
         match self.arithmetic {
@@ -259,6 +264,7 @@ impl GraphBuilder {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
+            metadata_props: Vec::new(),
         };
         WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, nodes }
     }

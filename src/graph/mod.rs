@@ -12,12 +12,13 @@ mod distilbert;
 mod encoder;
 mod gemma3;
 mod gte;
+mod head;
 mod linear;
 mod modernbert;
 mod mpnet;
 mod nomic_bert;
 mod norm;
-mod proto;
+pub(crate) mod proto;
 mod rotary;
 mod settings;
 mod target;
@@ -25,12 +26,13 @@ mod transformer;
 mod writer;
 
 pub use builder::{Initializer, InitializerData, WrittenGraph};
-pub use target::{Arithmetic, Dialect, StaticShape, Target};
+pub use target::{Arithmetic, Dialect, Padding, StaticShape, Target};
 
 use settings::{DIMENSION, Sizes};
 
 use crate::config::Document;
 use crate::error::Result;
+use crate::postprocess::Postprocess;
 use crate::weights::Weights;
 
 /// How positions are numbered.
@@ -88,12 +90,13 @@ pub trait Author {
     /// A tensor name that every model of the family has, by which a name prefix is recognized.
     fn anchor(&self) -> &'static str;
 
-    /// Writes the graph for `target`; names and shapes of the weights are checked on the way.
+    /// Writes the graph for `target`; names and shapes of the weights are checked on the way. Its output is
+    /// `last_hidden_state`, or with a `head` inside `sentence_embedding`.
     ///
     /// # Errors
     /// `InvalidModel` where a tensor is missing or has another shape; `InvalidInput` where the target needs a fixed
-    /// shape and has none.
-    fn write(&self, weights: &Weights, target: &Target) -> Result<WrittenGraph>;
+    /// shape and has none, or the head cannot be part of a graph.
+    fn write(&self, weights: &Weights, target: &Target, head: Option<&Postprocess>) -> Result<WrittenGraph>;
 }
 
 /// A row of the table of families.

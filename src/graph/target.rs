@@ -1,6 +1,7 @@
 //! What a graph is written for.
 
 use crate::error::{EmbeddingError, Result};
+use crate::weights::StoredType;
 
 /// The operators that a graph may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,16 @@ pub enum Arithmetic {
     Float16,
 }
 
+impl Arithmetic {
+    /// The type of stored numbers that need no conversion.
+    pub fn stored_type(self) -> StoredType {
+        match self {
+            Self::Float32 => StoredType::Float32,
+            Self::Float16 => StoredType::Float16,
+        }
+    }
+}
+
 /// Rows and tokens of every batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaticShape {
@@ -28,6 +39,15 @@ pub struct StaticShape {
     pub batch: usize,
     /// Tokens a text, padding included.
     pub sequence: usize,
+}
+
+/// Where padding may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// Behind the tokens, where this library puts it.
+    Behind,
+    /// On either side, as other programs may have it.
+    Anywhere,
 }
 
 /// What a graph is written for: a provider's operators, a type, perhaps a fixed shape.
@@ -50,6 +70,8 @@ pub struct Target {
     pub shape: Option<StaticShape>,
     /// The most tokens that a text will have: tables of positions end there.
     pub max_tokens: usize,
+    /// Where padding may stand.
+    pub padding: Padding,
 }
 
 /// Names of targets.
@@ -57,8 +79,13 @@ const TARGETS: [(&str, Target); 3] = [("cpu", Target::CPU), ("coreml", Target::C
 
 impl Target {
     /// The CPU provider: fused operators, single precision, any shape.
-    pub const CPU: Self =
-        Self { dialect: Dialect::Fused, arithmetic: Arithmetic::Float32, shape: None, max_tokens: usize::MAX };
+    pub const CPU: Self = Self {
+        dialect: Dialect::Fused,
+        arithmetic: Arithmetic::Float32,
+        shape: None,
+        max_tokens: usize::MAX,
+        padding: Padding::Behind,
+    };
     /// CoreML: small operators, one shape.
     pub const COREML: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
     /// Graphics processors: fused operators, half precision, any shape.
@@ -79,6 +106,12 @@ impl Target {
     #[must_use]
     pub fn with_shape(self, batch: usize, sequence: usize) -> Self {
         Self { shape: Some(StaticShape { batch, sequence }), max_tokens: sequence, ..self }
+    }
+
+    /// The same for programs that pad on either side.
+    #[must_use]
+    pub fn with_padding_anywhere(self) -> Self {
+        Self { padding: Padding::Anywhere, ..self }
     }
 
     /// The same for texts of at most `tokens` tokens.

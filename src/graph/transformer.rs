@@ -14,6 +14,7 @@ use super::target::Target;
 use super::writer::Writer;
 use super::{Architecture, Author};
 use crate::error::Result;
+use crate::postprocess::Postprocess;
 use crate::weights::Weights;
 
 /// A model, its settings read and checked.
@@ -249,7 +250,7 @@ impl Author for Transformer {
         self.embeddings.tokens
     }
 
-    fn write(&self, weights: &Weights, target: &Target) -> Result<WrittenGraph> {
-        Writer::new(self, weights, target).write()
+    fn write(&self, weights: &Weights, target: &Target, head: Option<&Postprocess>) -> Result<WrittenGraph> {
+        Writer::new(self, weights, target).write(head)
     }
 }

@@ -10,6 +10,7 @@ use super::proto::DataType;
 use super::target::{Arithmetic, Dialect, StaticShape, Target};
 use super::transformer::{Layer, Norms, Transformer};
 use crate::error::{EmbeddingError, Result};
+use crate::postprocess::Postprocess;
 use crate::weights::{StoredTensor, Weights};
 
 /// Writes one graph; holds the values that every layer uses.
@@ -66,7 +67,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes everything.
-    pub fn write(mut self) -> Result<WrittenGraph> {
+    pub fn write(mut self, head: Option<&Postprocess>) -> Result<WrittenGraph> {
         if self.target.dialect == Dialect::Plain && self.target.shape.is_none() {
             return Err(EmbeddingError::invalid_input(
                 "a graph for coreml needs a fixed shape: a number of texts and a number of tokens",
@@ -84,7 +85,7 @@ impl<'a> Writer<'a> {
         if let Some(norm) = &transformer.final_norm {
             hidden = self.norm(norm, transformer.architecture.hidden_size, &hidden)?;
         }
-        Ok(self.finish(&hidden))
+        self.finish(&hidden, head)
     }
 
     /// `(tokens, hidden)`.
@@ -174,7 +175,7 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn finish(mut self, hidden: &Value) -> WrittenGraph {
+    fn finish(mut self, hidden: &Value, head: Option<&Postprocess>) -> Result<WrittenGraph> {
         let width = self.transformer.architecture.hidden_size;
         let shape = self.sequence_shape(width);
         let mut output = self.builder.node("Reshape", &[hidden, &shape], &[]);
@@ -182,9 +183,16 @@ impl<'a> Writer<'a> {
             output = self.builder.node("Cast", &[&output], &[("to", Attribute::Int(DataType::Float as i64))]);
         }
         let [batch, sequence] = sequence_dimensions(self.target.shape);
-        let dimensions = [batch.as_str(), sequence.as_str(), &width.to_string()];
-        self.builder.output("last_hidden_state", &output, DataType::Float, &dimensions);
-        self.builder.finish()
+        let Some(head) = head else {
+            let dimensions = [batch.as_str(), sequence.as_str(), &width.to_string()];
+            self.builder.output("last_hidden_state", &output, DataType::Float, &dimensions);
+            return Ok(self.builder.finish());
+        };
+        self.builder.compute_in(Arithmetic::Float32);
+        let row = self.sentence_embedding(&output, head)?;
+        let dimensions = [batch.as_str(), &head.output_dimension().to_string()];
+        self.builder.output("sentence_embedding", &row, DataType::Float, &dimensions);
+        Ok(self.builder.finish())
     }
 
     /// The lowest number of the arithmetic.

@@ -52,6 +52,21 @@ impl DenseLayer {
         Ok(Self { weight, bias, in_features, out_features, activation })
     }
 
+    /// One row of `in_features` for each output.
+    pub fn weight(&self) -> &[f32] {
+        &self.weight
+    }
+
+    /// A value for each output, where there are any.
+    pub fn bias(&self) -> Option<&[f32]> {
+        self.bias.as_deref()
+    }
+
+    /// What is applied to the outputs.
+    pub fn activation(&self) -> Activation {
+        self.activation
+    }
+
     /// Width of the input.
     pub fn in_features(&self) -> usize {
         self.in_features

@@ -73,6 +73,16 @@ impl Postprocess {
         Ok(Self { hidden, modes, include_prompt, steps, output_dimension: dimension })
     }
 
+    /// The pooling modes, whose vectors stand side by side.
+    pub fn modes(&self) -> &[PoolingMode] {
+        &self.modes
+    }
+
+    /// The steps after pooling, in order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
     /// Width of the model's vectors, before truncation.
     pub fn output_dimension(&self) -> usize {
         self.output_dimension

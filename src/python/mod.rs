@@ -3,6 +3,7 @@
 mod cancellation;
 mod embedder;
 mod exceptions;
+mod export;
 mod results;
 mod texts;
 
@@ -33,5 +34,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<cancellation::CancellationToken>()?;
     module.add_class::<results::Usage>()?;
     module.add_function(wrap_pyfunction!(known_model_types, module)?)?;
+    module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

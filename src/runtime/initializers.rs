@@ -94,10 +94,10 @@ impl Initializers {
 fn matrix_size(initializer: &Initializer) -> usize {
     match &initializer.data {
         InitializerData::As(arithmetic, tensor) if tensor.shape.len() > 1 => {
-            stored_as(*arithmetic).size() * tensor.len()
+            arithmetic.stored_type().size() * tensor.len()
         }
         InitializerData::Computed { arithmetic, shape, values } if shape.len() > 1 => {
-            stored_as(*arithmetic).size() * values.len()
+            arithmetic.stored_type().size() * values.len()
         }
         _ => 0,
     }
@@ -106,20 +106,13 @@ fn matrix_size(initializer: &Initializer) -> usize {
 /// The tensor that cannot be used where it lies in the file, and the type that is needed.
 fn to_copy(data: &InitializerData) -> Option<(&StoredTensor, StoredType)> {
     let (tensor, dtype) = match data {
-        InitializerData::As(arithmetic, tensor) => (tensor, stored_as(*arithmetic)),
+        InitializerData::As(arithmetic, tensor) => (tensor, arithmetic.stored_type()),
         InitializerData::Stored(tensor) => (tensor, tensor.dtype),
         InitializerData::Computed { .. } => return None,
     };
     let is_aligned = tensor.bytes().as_ptr().align_offset(dtype.size()) == 0;
     let is_usable = tensor.dtype == dtype && cfg!(target_endian = "little") && is_aligned && !tensor.is_empty();
     (!is_usable).then_some((tensor, dtype))
-}
-
-fn stored_as(arithmetic: Arithmetic) -> StoredType {
-    match arithmetic {
-        Arithmetic::Float32 => StoredType::Float32,
-        Arithmetic::Float16 => StoredType::Float16,
-    }
 }
 
 fn owned(arithmetic: Arithmetic, shape: &[usize], values: Vec<f32>) -> Result<DynValue> {

@@ -26,7 +26,7 @@ impl Fixture {
         let author = author(&Document::read(&folder.join("config.json")).unwrap()).unwrap().unwrap();
         let weights =
             Weights::open(&folder.join("model.safetensors")).unwrap().with_prefix_of(author.anchor()).unwrap();
-        let written = author.write(&weights, &Target::CPU.with_max_tokens(64)).unwrap();
+        let written = author.write(&weights, &Target::CPU.with_max_tokens(64), None).unwrap();
         let initializers = Initializers::with_packing_limit(written.initializers, 2, limit).unwrap();
         assert_eq!(initializers.packs(), limit > 0);
         let graph = Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() };

@@ -56,7 +56,7 @@ impl MappedFile {
         let map = unsafe { Mmap::map(&file) }
             .map_err(|error| EmbeddingError::invalid_model(path, "the file cannot be mapped").caused_by(error))?;
         let entries = read_header(&map).map_err(|problem| {
-            let problem = recognize(map.get(..512).unwrap_or(&map)).map_or(problem, str::to_owned);
+            let problem = recognize(&map).map_or(problem, str::to_owned);
             EmbeddingError::invalid_model(path, problem)
         })?;
         let real_path = path

@@ -3,8 +3,8 @@
 Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
 """
 
-from oxembed._arguments import calibrate, download, embed, info, models, search
+from oxembed._arguments import calibrate, download, embed, export, info, models, search
 
-COMMANDS = (embed, search, info, models, download, calibrate)
+COMMANDS = (embed, search, info, models, download, export, calibrate)
 
 __all__ = ["COMMANDS"]

@@ -1,0 +1,225 @@
+//! A written graph as an ONNX file, for other programs.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use half::slice::HalfFloatSliceExt;
+use prost::Message;
+
+use crate::config::ModelFolder;
+use crate::error::{EmbeddingError, Result};
+use crate::graph::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
+use crate::graph::{Arithmetic, Initializer, InitializerData, Target};
+use crate::model::{load_dense, max_tokens};
+use crate::source::{self, Origin};
+
+/// Weights up to this size are part of the file; protobuf ends at 2 GiB.
+const LARGEST_INSIDE: usize = 1 << 30;
+/// Tensors of a data file start at multiples of this, so that it can be mapped into memory.
+const ALIGNMENT: usize = 4096;
+
+/// How a graph is exported.
+#[derive(Debug, Clone, Copy)]
+pub struct ExportOptions {
+    /// What it is written for.
+    pub target: Target,
+    /// Whether pooling and what follows it are part of the graph, whose output then is `sentence_embedding`.
+    pub pooling_inside: bool,
+    /// A shorter limit than the folder's, in tokens.
+    pub max_seq_length: Option<usize>,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self { target: Target::CPU, pooling_inside: false, max_seq_length: None }
+    }
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// The ONNX file.
+    pub path: PathBuf,
+    /// The file of its weights, where they are not inside.
+    pub data_path: Option<PathBuf>,
+    /// Number of nodes.
+    pub nodes: usize,
+    /// Bytes of weights.
+    pub weight_bytes: usize,
+    /// Names of its inputs, all `int64 (batch, sequence)`.
+    pub inputs: Vec<String>,
+    /// Name of its output.
+    pub output: String,
+}
+
+/// Writes the graph of the model in `folder` to the file `output`, and beside it `output.data` where the weights are
+/// more than a gigabyte.
+///
+/// The graph takes padding on either side. The file appears when it is whole.
+///
+/// ```
+/// use oxembed::export::{ExportOptions, export};
+///
+/// # fn main() -> oxembed::Result<()> {
+/// # let folder = tempfile::tempdir().map_err(|_| ()).unwrap();
+/// let output = folder.path().join("minilm.onnx");
+/// let exported = export("models/all-MiniLM-L6-v2".as_ref(), &output, &ExportOptions::default())?;
+/// assert_eq!(exported.output, "last_hidden_state");
+/// assert!(output.is_file() && exported.data_path.is_none());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `ModelNotFound` and `InvalidModel` as for loading, and where the model already is an ONNX file; `InvalidInput` where
+/// the target or the output cannot be honoured.
+pub fn export(folder: &Path, output: &Path, options: &ExportOptions) -> Result<Exported> {
+    let folder = ModelFolder::read(folder)?;
+    let mut assumptions = Vec::new();
+    let source = source::choose(&folder, None, &mut assumptions)?;
+    let limit = max_tokens(&folder, options.max_seq_length, source.architecture.as_ref(), &mut assumptions)?;
+    let (author, weights) = match source.origin {
+        Origin::Weights(author, weights) => (author, weights),
+        Origin::File(path) => {
+            return Err(EmbeddingError::invalid_model(&path, "the model is an ONNX file already; copy that"));
+        }
+    };
+    let target = options.target.with_padding_anywhere();
+    let sequence = target.shape.map_or(1, |shape| shape.sequence);
+    if sequence > limit {
+        return Err(EmbeddingError::invalid_input(format!(
+            "a shape of {sequence} tokens is more than the {limit} that the model takes"
+        )));
+    }
+    let head = if options.pooling_inside {
+        Some(folder.postprocess(author.architecture().hidden_size, load_dense)?)
+    } else {
+        None
+    };
+    let written = author.write(&weights, &target.with_max_tokens(limit), head.as_ref())?;
+    let mut model = ModelProto::decode(written.model.as_slice())
+        .map_err(|error| EmbeddingError::internal(format!("a written graph cannot be read: {error}")))?;
+    model.metadata_props = metadata(&folder, limit, options.pooling_inside);
+    let weight_bytes = written.initializers.iter().map(size).sum();
+    let data_path = (weight_bytes > LARGEST_INSIDE).then(|| with_suffix(output, ".data"));
+    match &data_path {
+        Some(path) => write_outside(&mut model, &written.initializers, path)?,
+        None => put_inside(&mut model, &written.initializers),
+    }
+    write_whole(output, |file| file.write_all(&model.encode_to_vec()))?;
+    let graph = model.graph.unwrap_or_default();
+    Ok(Exported {
+        path: output.to_owned(),
+        data_path,
+        nodes: written.nodes,
+        weight_bytes,
+        inputs: graph.input.into_iter().map(|input| input.name).collect(),
+        output: graph.output.into_iter().map(|output| output.name).next().unwrap_or_default(),
+    })
+}
+
+fn metadata(folder: &ModelFolder, limit: usize, pooling_inside: bool) -> Vec<StringStringEntryProto> {
+    let name = folder.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let pooling = if pooling_inside { "inside" } else { "outside" };
+    [("model", name), ("max_seq_length", limit.to_string()), ("pooling", pooling.to_owned())]
+        .map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value })
+        .to_vec()
+}
+
+fn size(initializer: &Initializer) -> usize {
+    let bytes = |arithmetic: Arithmetic| match arithmetic {
+        Arithmetic::Float32 => 4,
+        Arithmetic::Float16 => 2,
+    };
+    match &initializer.data {
+        InitializerData::Stored(tensor) => tensor.bytes().len(),
+        InitializerData::As(arithmetic, tensor) => tensor.len() * bytes(*arithmetic),
+        InitializerData::Computed { arithmetic, values, .. } => values.len() * bytes(*arithmetic),
+    }
+}
+
+/// The numbers, little-endian, as ONNX has them.
+fn bytes(initializer: &Initializer) -> Cow<'_, [u8]> {
+    let encode = |arithmetic: Arithmetic, values: &[f32]| match arithmetic {
+        Arithmetic::Float32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+        Arithmetic::Float16 => {
+            let mut halves = vec![half::f16::ZERO; values.len()];
+            halves.convert_from_f32_slice(values);
+            halves.iter().flat_map(|value| value.to_le_bytes()).collect()
+        }
+    };
+    match &initializer.data {
+        InitializerData::Stored(tensor) => Cow::Borrowed(tensor.bytes()),
+        InitializerData::As(arithmetic, tensor) if tensor.dtype == arithmetic.stored_type() => {
+            Cow::Borrowed(tensor.bytes())
+        }
+        InitializerData::As(arithmetic, tensor) => Cow::Owned(encode(*arithmetic, &tensor.to_f32())),
+        InitializerData::Computed { arithmetic, values, .. } => Cow::Owned(encode(*arithmetic, values)),
+    }
+}
+
+/// Tensor and initializer of every weight; constants are in the model's bytes already.
+fn weights<'a>(
+    model: &'a mut ModelProto,
+    initializers: &'a [Initializer],
+) -> impl Iterator<Item = (&'a mut TensorProto, &'a Initializer)> {
+    let tensors = model.graph.iter_mut().flat_map(|graph| &mut graph.initializer);
+    tensors.filter(|tensor| tensor.data_location == DATA_LOCATION_EXTERNAL).filter_map(|tensor| {
+        let initializer = initializers.iter().find(|initializer| initializer.name == tensor.name)?;
+        Some((tensor, initializer))
+    })
+}
+
+fn put_inside(model: &mut ModelProto, initializers: &[Initializer]) {
+    for (tensor, initializer) in weights(model, initializers) {
+        tensor.raw_data = bytes(initializer).into_owned();
+        tensor.data_location = 0;
+        tensor.external_data.clear();
+    }
+}
+
+fn write_outside(model: &mut ModelProto, initializers: &[Initializer], path: &Path) -> Result<()> {
+    let location = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    write_whole(path, |file| {
+        let mut offset = 0_usize;
+        for (tensor, initializer) in weights(model, initializers) {
+            let bytes = bytes(initializer);
+            let padding = offset.next_multiple_of(ALIGNMENT) - offset;
+            file.write_all(&[0; ALIGNMENT][..padding])?;
+            file.write_all(&bytes)?;
+            let entries = [
+                ("location", location.clone()),
+                ("offset", (offset + padding).to_string()),
+                ("length", bytes.len().to_string()),
+            ];
+            tensor.external_data =
+                entries.map(|(key, value)| StringStringEntryProto { key: key.to_owned(), value }).to_vec();
+            offset += padding + bytes.len();
+        }
+        Ok(())
+    })
+}
+
+/// Writes beside the file and renames, so that nobody sees half of it.
+fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
+    let partial = with_suffix(path, ".partial");
+    let outcome = File::create(&partial).and_then(|file| {
+        let mut file = BufWriter::new(file);
+        write(&mut file)?;
+        file.flush()
+    });
+    outcome.and_then(|()| std::fs::rename(&partial, path)).map_err(|error| {
+        if let Err(error) = std::fs::remove_file(&partial) {
+            tracing::debug!(%error, "there is no unfinished file to remove");
+        }
+        EmbeddingError::invalid_input(format!("{} cannot be written: {error}", path.display()))
+    })
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
