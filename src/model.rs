@@ -59,7 +59,8 @@ impl Model {
         // The tokenizer takes as long to read as the session to make.
         let file = origin.path().to_owned();
         let is_written = matches!(origin, Origin::Weights(..));
-        let factory = Arc::new(SessionFactory::new(library, origin.graph(&Target::CPU.with_max_tokens(max_tokens))?));
+        let graph = origin.graph(&Target::CPU.with_max_tokens(max_tokens), settings.threads)?;
+        let factory = Arc::new(SessionFactory::new(library, graph));
         let (tokenization, session) = std::thread::scope(|scope| {
             let session = scope.spawn(|| factory.create(settings.threads));
             let tokenization = Tokenization::load(&folder.tokenizer, max_tokens, bounds);
@@ -265,6 +266,8 @@ fn layout(folder: &ModelFolder, written: Option<&Architecture>, padding_id: u32)
         padding_side: if written.is_some() { Side::Right } else { folder.tokenizer.padding_side },
         padding_id,
         positions: written.map_or(PositionScheme::FromZero, |architecture| architecture.positions),
+        // A product of one row takes another way through ONNX Runtime where the matrix is not packed, to other bits.
+        shortest: if written.is_some() { 2 } else { 1 },
     }
 }
 
