@@ -81,7 +81,7 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The type of the arithmetic: `float32`.
+    /// The type of the arithmetic, `float32` unless set; one that the provider does not compute in is an error.
     pub fn dtype(mut self, dtype: impl Into<String>) -> Self {
         self.dtype = dtype.into();
         self
@@ -105,11 +105,8 @@ impl EmbedderBuilder {
     /// `ModelNotFound`, `InvalidModel`, `InvalidInput` for a setting that cannot be honoured, `ProviderUnavailable`,
     /// `ServiceUnavailable` where ONNX Runtime is missing.
     pub fn load(self) -> Result<Embedder> {
-        if self.dtype != "float32" {
-            let message = format!("dtype={:?} is not known; the CPU computes in: float32", self.dtype);
-            return Err(EmbeddingError::invalid_input(message));
-        }
         let (provider, stepped_down) = choose_provider(&self.providers)?;
+        check_dtype(&self.dtype, &provider)?;
         let threads = threads(self.threads)?;
         if self.truncate_dim == Some(0) {
             return Err(EmbeddingError::invalid_input("truncate_dim is 0; it has to be at least 1"));
@@ -128,6 +125,24 @@ impl EmbedderBuilder {
         let (model, forward, session) = Model::load(folder, library, &settings)?;
         Embedder::new(model, forward, session)
     }
+}
+
+/// Types of arithmetic by name, as torch has them.
+const DTYPES: &[&str] = &["float32", "float16", "bfloat16"];
+
+/// A provider computes in what it has kernels for; to convert to and fro would be slower and no more exact.
+fn check_dtype(dtype: &str, provider: &str) -> Result<()> {
+    if dtype == "float32" {
+        return Ok(());
+    }
+    Err(EmbeddingError::invalid_input(if DTYPES.contains(&dtype) {
+        format!(
+            "dtype={dtype:?}: {provider} does not compute in it, but in float32; weights that are stored in {dtype} are \
+             read as they are and need no setting"
+        )
+    } else {
+        format!("dtype={dtype:?} is not known; known are {}", DTYPES.join(", "))
+    }))
 }
 
 fn threads(asked: Option<usize>) -> Result<usize> {
@@ -162,7 +177,7 @@ fn choose_provider(providers: &[String]) -> Result<(String, Vec<String>)> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_THREADS, choose_provider, threads};
+    use super::{MAX_THREADS, check_dtype, choose_provider, threads};
 
     fn list(providers: &[&str]) -> Vec<String> {
         providers.iter().map(|provider| (*provider).to_owned()).collect()
@@ -181,6 +196,17 @@ mod tests {
         for providers in [&["cuda"][..], &["coreml", "mlx"], &["CPU"], &[]] {
             let error = choose_provider(&list(providers)).unwrap_err().to_string();
             assert!(error.contains("\"cpu\""), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_type_that_the_cpu_does_not_compute_in_is_refused() {
+        assert!(check_dtype("float32", "cpu").is_ok());
+        for (dtype, reason) in
+            [("float16", "does not compute"), ("bfloat16", "does not compute"), ("int3", "not known")]
+        {
+            let error = check_dtype(dtype, "cpu").unwrap_err().to_string();
+            assert!(error.contains(dtype) && error.contains(reason) && error.contains("float32"), "{error}");
         }
     }
 

@@ -11,14 +11,14 @@ use ndarray::Array2;
 
 use crate::builder::EmbedderBuilder;
 use crate::error::{EmbeddingError, Result};
-use crate::forward::{BatchRows, BatchWork, Forward, RowOptions, TOKEN_BUDGET};
+use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
 use crate::model::Model;
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::{Placement, nodes_by_provider};
 use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
 use crate::runtime::session::LoadedSession;
-use crate::schedule::{Limits, Plan, plan};
+use crate::schedule::{Limits, Plan, TOKEN_BUDGET, plan};
 use crate::tokenization::{TokenizedTexts, Truncation};
 
 /// Rows in input order, and what they took.

@@ -10,10 +10,8 @@ use crate::postprocess::{Postprocess, PostprocessOptions, Scratch};
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::ports::OutputKind;
 use crate::runtime::session::{LoadedSession, Ports, SessionFactory};
+use crate::schedule::TOKEN_BUDGET;
 use crate::tokenization::TokenizedTexts;
-
-/// Most padded tokens in a batch: the fastest on a CPU core, see `docs/performance.md`.
-pub const TOKEN_BUDGET: usize = 512;
 
 /// A loaded model's way from tokens to rows.
 #[derive(Debug)]

@@ -6,6 +6,9 @@
 
 use std::ops::Range;
 
+/// Most padded tokens in a batch: the fastest on a CPU core, see `docs/performance.md`. A longer text is alone.
+pub const TOKEN_BUDGET: usize = 512;
+
 /// Limits of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {

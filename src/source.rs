@@ -7,7 +7,7 @@ use crate::error::{EmbeddingError, Result};
 use crate::foreign::{other_weights, recognize_file};
 use crate::graph::{Architecture, Author, PositionScheme, Target, author, known_model_types};
 use crate::runtime::initializers::Initializers;
-use crate::runtime::session::Graph;
+use crate::runtime::session::{Graph, LongGraph};
 use crate::weights::Weights;
 
 /// Where the weights are: one file, or the index of several. transformers takes the one where both are there.
@@ -53,7 +53,10 @@ impl Origin {
                 let written = author.write(&weights, target, None)?;
                 tracing::debug!(nodes = written.nodes, "wrote the graph");
                 let initializers = Initializers::new(written.initializers, threads)?;
-                Ok(Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() })
+                let folder = weights.folder().to_owned();
+                let long = target.for_one_long_text();
+                let long = LongGraph(Box::new(move || Ok(author.write(&weights, &long, None)?.model)));
+                Ok(Graph::Written { model: written.model, initializers, folder, long })
             }
             Self::File(path) => match recognize_file(&path) {
                 Some(meaning) => Err(EmbeddingError::invalid_model(&path, meaning)),

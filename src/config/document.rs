@@ -274,6 +274,14 @@ impl Document {
         }
     }
 
+    /// These keys and those of `other`, whose values win.
+    #[must_use]
+    pub fn updated_by(&self, other: &Self) -> Self {
+        let mut map = self.map.clone();
+        map.extend(other.map.iter().map(|(key, value)| (key.clone(), value.clone())));
+        Self { path: self.path.clone(), prefix: self.prefix.clone(), map }
+    }
+
     /// Refuses keys outside `known`: an unknown key may change the vectors.
     ///
     /// # Errors

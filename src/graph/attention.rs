@@ -2,7 +2,7 @@
 
 use super::builder::{Attribute, Value};
 use super::rotary::Rotary;
-use super::target::{Dialect, Padding};
+use super::target::{Batches, Dialect, Padding};
 use super::transformer::{Attention, Norm, Reach};
 use super::writer::Writer;
 use crate::error::Result;
@@ -82,6 +82,11 @@ impl Writer<'_> {
         let shape = self.sequence_shape(attention.key_value_heads * attention.head_size);
         let value = self.builder.node("Reshape", &[value, &shape], &[]);
         let reach = attention.reach.for_texts_of(self.target.max_tokens);
+        if self.target.batches == Batches::OneLongText && self.shared.position_bias.is_none() {
+            let context = self.chunked_attention(attention, reach, [query, key, &value]);
+            let shape = self.token_shape(attention.heads * attention.head_size);
+            return self.builder.node("Reshape", &[&context, &shape], &[]);
+        }
         let is_causal = self.needs_no_mask(reach);
         let mask = if is_causal { Value::none() } else { self.mask(reach) };
         let inputs = [query, key, &value, &mask];
@@ -282,12 +287,8 @@ impl Writer<'_> {
 
     /// `(sequence, sequence)`: whether the key is in reach of the query; `None` where every key is.
     fn within(&mut self, reach: Reach) -> Option<Value> {
-        let limits = [
-            reach.before.map(|before| ("GreaterOrEqual", -dimension(before))),
-            reach.after.map(|after| ("LessOrEqual", dimension(after))),
-        ];
         let mut within: Option<Value> = None;
-        for (operator, limit) in limits.into_iter().flatten() {
+        for (operator, limit) in reach.limits() {
             let distance = self.distances();
             let limit = self.builder.integer(limit);
             let side = self.builder.node(operator, &[&distance, &limit], &[]);

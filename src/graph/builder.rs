@@ -81,6 +81,8 @@ pub enum Attribute {
     Ints(Vec<i64>),
     /// A word.
     String(&'static str),
+    /// The body of a loop.
+    Graph(GraphProto),
 }
 
 /// Collects a graph node by node.
@@ -90,13 +92,33 @@ pub struct GraphBuilder {
     initializers: Vec<Initializer>,
     weights_file: String,
     arithmetic: Arithmetic,
+    /// Put before the names of a graph inside another, which sees the other's.
+    prefix: String,
 }
 
 impl GraphBuilder {
     /// An empty graph over the weights in a file of the name `weights_file`.
     pub fn new(name: &str, weights_file: &str, arithmetic: Arithmetic) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
-        Self { graph, initializers: Vec::new(), weights_file: weights_file.to_owned(), arithmetic }
+        Self {
+            graph,
+            initializers: Vec::new(),
+            weights_file: weights_file.to_owned(),
+            arithmetic,
+            prefix: String::new(),
+        }
+    }
+
+    /// An empty graph for the body of a loop in this one.
+    pub fn nested(&self) -> Self {
+        let prefix = format!("body_{}_", self.graph.node.len());
+        let graph = GraphProto { name: format!("{prefix}graph"), ..GraphProto::default() };
+        Self { graph, initializers: Vec::new(), weights_file: String::new(), arithmetic: self.arithmetic, prefix }
+    }
+
+    /// The graph of a body, which has no weights of its own.
+    pub fn into_graph(self) -> GraphProto {
+        self.graph
     }
 
     /// Goes on in another type.
@@ -114,12 +136,14 @@ impl GraphBuilder {
 
     /// Declares a graph input; a dimension that starts with a digit is fixed, any other is symbolic.
     pub fn input(&mut self, name: &str, data_type: DataType, dimensions: &[&str]) -> Value {
-        self.graph.input.push(value_info(name, data_type, dimensions));
-        Value(name.to_owned())
+        let name = format!("{}{name}", self.prefix);
+        self.graph.input.push(value_info(&name, data_type, dimensions));
+        Value(name)
     }
 
     /// Declares `value` as the graph output `name`.
     pub fn output(&mut self, name: &str, value: &Value, data_type: DataType, dimensions: &[&str]) {
+        let name = &format!("{}{name}", self.prefix);
         let node = NodeProto {
             input: vec![value.0.clone()],
             output: vec![name.to_owned()],
@@ -165,7 +189,7 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> [Value; N] {
-        let name = format!("{op_type}_{}", self.graph.node.len());
+        let name = format!("{}{op_type}_{}", self.prefix, self.graph.node.len());
         let outputs: [Value; N] = std::array::from_fn(|index| {
             Value(if N == 1 { format!("{name}_out") } else { format!("{name}_out_{index}") })
         });
@@ -200,7 +224,7 @@ impl GraphBuilder {
     }
 
     fn constant(&mut self, data_type: DataType, shape: &[usize], raw_data: Vec<u8>) -> Value {
-        let name = format!("constant_{}", self.graph.initializer.len());
+        let name = format!("{}constant_{}", self.prefix, self.graph.initializer.len());
         self.graph.initializer.push(TensorProto {
             dims: dimensions(shape),
             data_type: data_type as i32,
@@ -289,6 +313,10 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
         Attribute::Ints(values) => {
             proto.ints.clone_from(values);
             AttributeType::Ints as i32
+        }
+        Attribute::Graph(graph) => {
+            proto.g = Some(graph.clone());
+            AttributeType::Graph as i32
         }
         Attribute::String(value) => {
             proto.s = value.as_bytes().to_vec();

@@ -38,11 +38,7 @@ pub fn read(
     positions: PositionScheme,
     epsilon: f32,
 ) -> Result<Transformer> {
-    let sizes = Sizes::read(config, keys)?;
-    if sizes.head * sizes.heads != sizes.hidden {
-        let problem = format!("heads share the {} values of a token equally in this family", sizes.hidden);
-        return Err(config.invalid("head_dim", problem));
-    }
+    let sizes = Sizes::read(config, keys)?.with_equal_heads(config)?;
     let reserved = match positions {
         PositionScheme::FromZero => 0,
         PositionScheme::AfterPadding { padding_id } => padding_id as usize + 1,

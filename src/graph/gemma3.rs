@@ -4,7 +4,7 @@
 //! Agrees with `transformers` `Gemma3TextModel`. Its soft caps on scores are settings that the model does not use.
 
 use super::rotary::{Rotary, RotaryKeys};
-use super::settings::{DIMENSION, Keys, LayerType, Sizes};
+use super::settings::{DIMENSION, HEAD, Keys, LayerType, Sizes};
 use super::transformer::{
     Attention, Embeddings, FeedForward, Layer, Linear, Norm, NormKind, Norms, Reach, Transformer,
 };
@@ -19,7 +19,7 @@ const KEYS: Keys = Keys { activation: &["hidden_activation"], ..Keys::USUAL };
 
 fn read(config: &Document) -> Result<Box<dyn Author>> {
     let mut sizes = Sizes::read(config, &KEYS)?;
-    sizes.head = config.usize_in("head_dim", DIMENSION)?;
+    sizes.head = config.usize_in("head_dim", HEAD)?;
     let window = config.usize_in("sliding_window", DIMENSION)?;
     let looks_both_ways = config.optional_bool("use_bidirectional_attention")?.unwrap_or(false);
     #[allow(clippy::cast_possible_truncation)]

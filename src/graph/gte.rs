@@ -29,8 +29,7 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
         epsilon: config.f32_positive_or("layer_norm_eps", 1e-12)?,
         is_packed: config.bool_or("pack_qkv", true)?,
     };
-    let default_types = usize::from(!is_original);
-    let token_types = config.optional_usize_in("type_vocab_size", 0..=*VOCABULARY.end())?.unwrap_or(default_types);
+    let token_types = config.optional_usize_in("type_vocab_size", 0..=*VOCABULARY.end())?.unwrap_or(1);
     let mut architecture = Architecture::with_computed_positions(config, &sizes, model.rotary.max_tokens)?;
     architecture.token_types = Some(token_types).filter(|rows| *rows > 0);
     Ok(Box::new(Transformer {

@@ -100,14 +100,13 @@ impl Writer<'_> {
     /// side, so what is below zero is cut off.
     fn edge(&mut self, mask: &Value, edge: Edge) -> Value {
         let end = self.target.shape.map_or(i64::MAX, |shape| dimension(shape.sequence));
-        let (second, far) = (self.builder.integers(&[1]), self.builder.integers(&[end]));
-        let (zero, one, minus_one) =
-            (self.builder.integers(&[0]), self.builder.integers(&[1]), self.builder.integers(&[-1]));
+        let (second, zero, one) =
+            (self.builder.integers(&[1]), self.builder.integers(&[0]), self.builder.integers(&[1]));
         let (start, end) = match edge {
-            Edge::First => (&zero, &minus_one),
-            Edge::Last => (&one, &far),
+            Edge::First => (zero.clone(), self.builder.integers(&[-1])),
+            Edge::Last => (one.clone(), self.builder.integers(&[end])),
         };
-        let kept = self.builder.node("Slice", &[mask, start, end, &second], &[]);
+        let kept = self.builder.node("Slice", &[mask, &start, &end, &second], &[]);
         let blank = self.builder.node("Slice", &[mask, &zero, &one, &second], &[]);
         let blank = self.builder.node("Sub", &[&blank, &blank], &[]);
         let parts = match edge {

@@ -7,6 +7,7 @@ mod activation;
 mod attention;
 mod bert;
 mod builder;
+mod chunked;
 mod decoder;
 mod distilbert;
 mod encoder;
@@ -26,7 +27,7 @@ mod transformer;
 mod writer;
 
 pub use builder::{Initializer, InitializerData, WrittenGraph};
-pub use target::{Arithmetic, Dialect, Padding, StaticShape, Target};
+pub use target::{Arithmetic, Batches, Dialect, Padding, StaticShape, Target};
 
 use settings::{DIMENSION, Sizes};
 
@@ -83,7 +84,7 @@ impl Architecture {
 }
 
 /// One family of models: its settings, read and checked, ready to write its graph.
-pub trait Author {
+pub trait Author: Send + Sync {
     /// What the engine must know.
     fn architecture(&self) -> Architecture;
 

@@ -18,7 +18,7 @@ pub const FAMILY: Family = Family { model_types: &["modernbert"], read };
 const KEYS: Keys = Keys { activation: &["hidden_activation"], ..Keys::USUAL };
 
 fn read(config: &Document) -> Result<Box<dyn Author>> {
-    let sizes = Sizes::read(config, &KEYS)?;
+    let sizes = Sizes::read(config, &KEYS)?.with_equal_heads(config)?;
     let model = Model {
         sizes,
         attention_bias: config.bool_or("attention_bias", false)?,

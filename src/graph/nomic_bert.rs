@@ -46,10 +46,11 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
     }
     let model = Model {
         rotary,
-        epsilon: config.f32_positive_or(epsilon, 1e-12)?,
-        attention_bias: config.bool_or("qkv_proj_bias", false)?,
-        first_bias: config.bool_or("mlp_fc1_bias", false)?,
-        second_bias: config.bool_or("mlp_fc2_bias", false)?,
+        // The defaults of nomic-ai's code are GPT-2's.
+        epsilon: config.f32_positive_or(epsilon, if is_original { 1e-5 } else { 1e-12 })?,
+        attention_bias: config.bool_or("qkv_proj_bias", is_original)?,
+        first_bias: config.bool_or("mlp_fc1_bias", is_original)?,
+        second_bias: config.bool_or("mlp_fc2_bias", is_original)?,
         sizes,
     };
     let token_types = config.optional_usize_in("type_vocab_size", 0..=*VOCABULARY.end())?.unwrap_or(2);

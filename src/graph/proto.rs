@@ -71,6 +71,8 @@ pub struct AttributeProto {
     pub i: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub s: Vec<u8>,
+    #[prost(message, optional, tag = "6")]
+    pub g: Option<GraphProto>,
     #[prost(int64, repeated, tag = "8")]
     pub ints: Vec<i64>,
     #[prost(int32, tag = "20")]
@@ -152,6 +154,7 @@ pub enum AttributeType {
     Float = 1,
     Int = 2,
     String = 3,
+    Graph = 5,
     Ints = 7,
 }
 

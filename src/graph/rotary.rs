@@ -79,21 +79,21 @@ impl Rotary {
     }
 }
 
-/// `rope_scaling` as transformers 4 wrote it wins over `rope_parameters`, which transformers 5 writes.
+/// `rope_scaling` as transformers 4 wrote it wins over `rope_parameters`, which transformers 5 writes; where each kind
+/// of layer has settings of its own, it is added to them.
 fn section(config: &Document, keys: RotaryKeys) -> Result<Option<Document>> {
     let scaling = config.section("rope_scaling")?.filter(|section| keys.scaled && section.keys().next().is_some());
     let parameters = config.section("rope_parameters")?;
     let Some(layer_type) = keys.layer_type else { return Ok(scaling.or(parameters)) };
-    match parameters {
-        Some(parameters) => {
-            if !parameters.keys().all(|key| key.ends_with("_attention") || key == "truncate") {
-                let problem = "an object with a key for each kind of layer, such as \"full_attention\", is understood";
-                return Err(config.invalid("rope_parameters", problem));
-            }
-            parameters.section(layer_type)
-        }
-        None => Ok(scaling),
+    let Some(parameters) = parameters else { return Ok(scaling) };
+    if !parameters.keys().all(|key| key.ends_with("_attention") || key == "truncate") {
+        let problem = "an object with a key for each kind of layer, such as \"full_attention\", is understood";
+        return Err(config.invalid("rope_parameters", problem));
     }
+    Ok(match (parameters.section(layer_type)?, scaling) {
+        (Some(own), Some(scaling)) => Some(own.updated_by(&scaling)),
+        (own, scaling) => own.or(scaling),
+    })
 }
 
 struct Settings<'a> {
@@ -229,7 +229,7 @@ impl Settings<'_> {
             (low, high) = (low.floor(), high.ceil());
         }
         let (low, mut high) = (low.max(0.0), high.min(width - 1.0));
-        if low >= high {
+        if (low - high).abs() < f64::EPSILON {
             high = low + 0.001;
         }
         let blend = |(pair, frequency): (usize, &f32)| {

@@ -10,6 +10,8 @@ use crate::error::Result;
 pub const DIMENSION: RangeInclusive<usize> = 1..=1 << 20;
 /// Number of layers or heads.
 pub const COUNT: RangeInclusive<usize> = 1..=1 << 10;
+/// Width of a head: ten times what any model has.
+pub const HEAD: RangeInclusive<usize> = 1..=1 << 12;
 /// Rows of a vocabulary.
 pub const VOCABULARY: RangeInclusive<usize> = 1..=1 << 24;
 
@@ -81,10 +83,14 @@ impl Sizes {
         let key = |names: &[&'static str]| config.first_of(names).or(names.first().copied()).unwrap_or_default();
         let hidden = config.usize_in(key(keys.hidden_size), DIMENSION)?;
         let heads = config.usize_in(key(keys.heads), COUNT)?;
-        let head = match config.optional_usize_in("head_dim", DIMENSION)? {
+        let head = match config.optional_usize_in("head_dim", HEAD)? {
             Some(head) => head,
             None if hidden % heads != 0 => {
                 let problem = format!("must divide {} = {hidden}", key(keys.hidden_size));
+                return Err(config.invalid(key(keys.heads), problem));
+            }
+            None if !HEAD.contains(&(hidden / heads)) => {
+                let problem = format!("heads of {} values are wider than any model has", hidden / heads);
                 return Err(config.invalid(key(keys.heads), problem));
             }
             None => hidden / heads,
@@ -99,6 +105,18 @@ impl Sizes {
             vocabulary: config.usize_in("vocab_size", VOCABULARY)?,
             positions: config.usize_in(key(keys.positions), DIMENSION)?,
         })
+    }
+
+    /// For a family whose heads share a token's values equally.
+    ///
+    /// # Errors
+    /// `InvalidModel` where `head_dim` says otherwise.
+    pub fn with_equal_heads(self, config: &Document) -> Result<Self> {
+        if self.head * self.heads == self.hidden {
+            return Ok(self);
+        }
+        let problem = format!("heads share the {} values of a token equally in this family", self.hidden);
+        Err(config.invalid("head_dim", problem))
     }
 
     /// The number of heads with keys and values of their own, which divides the number of heads.

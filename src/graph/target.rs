@@ -50,6 +50,15 @@ pub enum Padding {
     Anywhere,
 }
 
+/// What a batch of the graph holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batches {
+    /// Texts of any number and length.
+    Padded,
+    /// A single text without padding, so long that its attention is computed in parts.
+    OneLongText,
+}
+
 /// What a graph is written for: a provider's operators, a type, perhaps a fixed shape.
 ///
 /// ```
@@ -72,6 +81,8 @@ pub struct Target {
     pub max_tokens: usize,
     /// Where padding may stand.
     pub padding: Padding,
+    /// What a batch holds.
+    pub batches: Batches,
 }
 
 /// Names of targets.
@@ -85,6 +96,7 @@ impl Target {
         shape: None,
         max_tokens: usize::MAX,
         padding: Padding::Behind,
+        batches: Batches::Padded,
     };
     /// CoreML: small operators, one shape.
     pub const COREML: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
@@ -112,6 +124,12 @@ impl Target {
     #[must_use]
     pub fn with_padding_anywhere(self) -> Self {
         Self { padding: Padding::Anywhere, ..self }
+    }
+
+    /// The same for one long text at a time.
+    #[must_use]
+    pub fn for_one_long_text(self) -> Self {
+        Self { batches: Batches::OneLongText, ..self }
     }
 
     /// The same for texts of at most `tokens` tokens.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use super::activation::Activation;
+use super::attention::dimension;
 use super::builder::{Value, WrittenGraph};
 use super::rotary::Rotary;
 use super::settings::Sizes;
@@ -219,6 +220,13 @@ impl Reach {
     /// The last `tokens` tokens, this one included.
     pub fn last(tokens: usize) -> Self {
         Self { before: Some(tokens.saturating_sub(1)), after: Some(0) }
+    }
+
+    /// What the key's position less the query's is compared with, by which operator.
+    pub fn limits(self) -> impl Iterator<Item = (&'static str, i64)> {
+        let before = self.before.map(|before| ("GreaterOrEqual", -dimension(before)));
+        let after = self.after.map(|after| ("LessOrEqual", dimension(after)));
+        before.into_iter().chain(after)
     }
 
     /// A window that no text is longer than is none.

@@ -8,9 +8,10 @@ use ort::session::RunOptions;
 use super::Initializers;
 use crate::batch::{Batch, Layout, TokenRow};
 use crate::config::{Document, Side};
+use crate::error::EmbeddingError;
 use crate::graph::{PositionScheme, Target, author};
 use crate::runtime::library::library;
-use crate::runtime::session::{Feed, Graph, LoadedSession, OutputType, Ports, SessionFactory};
+use crate::runtime::session::{Feed, Graph, LoadedSession, LongGraph, OutputType, Ports, SessionFactory};
 use crate::weights::Weights;
 
 /// A fixture's model, packed or not, with its tokens' vectors for ids.
@@ -29,7 +30,8 @@ impl Fixture {
         let written = author.write(&weights, &Target::CPU.with_max_tokens(64), None).unwrap();
         let initializers = Initializers::with_packing_limit(written.initializers, 2, limit).unwrap();
         assert_eq!(initializers.packs(), limit > 0);
-        let graph = Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() };
+        let long = LongGraph(Box::new(|| Err(EmbeddingError::internal("no text here is long"))));
+        let graph = Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned(), long };
         let factory = Arc::new(SessionFactory::new(library(None).unwrap(), graph));
         let architecture = author.architecture();
         Self {

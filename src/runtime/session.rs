@@ -11,6 +11,7 @@ use super::initializers::Initializers;
 use super::library::Library;
 use crate::batch::Batch;
 use crate::error::{EmbeddingError, Result};
+use crate::schedule::TOKEN_BUDGET;
 
 /// Where the graph comes from.
 #[derive(Debug)]
@@ -23,9 +24,20 @@ pub enum Graph {
         initializers: Initializers,
         /// The folder in which the weights lie.
         folder: PathBuf,
+        /// The graph for one long text, over the same weights.
+        long: LongGraph,
     },
     /// An ONNX file of the model folder.
     File(PathBuf),
+}
+
+/// Writes the serialized model for one long text, when the first is met.
+pub struct LongGraph(pub Box<dyn Fn() -> Result<Vec<u8>> + Send + Sync>);
+
+impl std::fmt::Debug for LongGraph {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("LongGraph")
+    }
 }
 
 /// Makes the sessions of one model. They share one copy of the weights, packed for the matrix product once.
@@ -47,8 +59,18 @@ impl SessionFactory {
     /// # Errors
     /// `InvalidModel` where ONNX Runtime refuses an ONNX file, `InferenceFailed` where it refuses a written graph.
     pub fn create(self: &Arc<Self>, threads: usize) -> Result<LoadedSession> {
+        let model = match &self.graph {
+            Graph::Written { model, .. } => model.as_slice(),
+            Graph::File(_) => &[],
+        };
+        let session = self.session(threads, model)?;
+        Ok(LoadedSession { session, long: None, threads, factory: Arc::clone(self) })
+    }
+
+    /// A session over the written graph `model`, or over the ONNX file.
+    fn session(&self, threads: usize, model: &[u8]) -> Result<Session> {
         let session = self.builder(threads).and_then(|mut builder| match &self.graph {
-            Graph::Written { model, .. } => builder.commit_from_memory(model),
+            Graph::Written { .. } => builder.commit_from_memory(model),
             Graph::File(path) => builder.commit_from_file(path),
         });
         let session = session.map_err(|error| match &self.graph {
@@ -66,7 +88,7 @@ impl SessionFactory {
             // The matrices have been copied; what else is needed of the file comes back by itself.
             initializers.release();
         }
-        Ok(LoadedSession { session, threads, _factory: Arc::clone(self) })
+        Ok(session)
     }
 
     fn builder(&self, threads: usize) -> ort::Result<SessionBuilder> {
@@ -99,9 +121,11 @@ impl SessionFactory {
 #[derive(Debug)]
 pub struct LoadedSession {
     session: Session,
+    /// The session for one long text, once there was one.
+    long: Option<Session>,
     /// Threads it computes with.
     pub threads: usize,
-    _factory: Arc<SessionFactory>,
+    factory: Arc<SessionFactory>,
 }
 
 /// Name, element type and rank of an input or output.
@@ -149,8 +173,9 @@ impl LoadedSession {
             let shape = [batch.rows, batch.sequence];
             EmbeddingError::inference_failed(format!("a batch of shape {shape:?} failed: {error}")).caused_by(error)
         };
+        let session = self.session_for(batch)?;
         let inputs = ports.inputs(batch).map_err(failed)?;
-        let outputs = self.session.run_with_options(inputs, run_options).map_err(failed)?;
+        let outputs = session.run_with_options(inputs, run_options).map_err(failed)?;
         let output = outputs
             .get(&ports.output)
             .ok_or_else(|| EmbeddingError::inference_failed(format!("the output {:?} is missing", ports.output)))?;
@@ -164,6 +189,21 @@ impl LoadedSession {
                 read(&half::slice::HalfFloatSliceExt::to_f32_vec(values), shape)
             }
         }
+    }
+}
+
+impl LoadedSession {
+    /// A text that is longer than a batch is always alone in one, so that its row does not depend on others.
+    fn session_for(&mut self, batch: &Batch) -> Result<&mut Session> {
+        let Graph::Written { long, .. } = &self.factory.graph else { return Ok(&mut self.session) };
+        if batch.rows > 1 || batch.sequence <= TOKEN_BUDGET {
+            return Ok(&mut self.session);
+        }
+        let session = match self.long.take() {
+            Some(session) => session,
+            None => self.factory.session(self.threads, &(long.0)()?)?,
+        };
+        Ok(self.long.insert(session))
     }
 }
 
