@@ -86,7 +86,7 @@ fn section(config: &Document, keys: RotaryKeys) -> Result<Option<Document>> {
     let Some(layer_type) = keys.layer_type else { return Ok(scaling.or(parameters)) };
     match parameters {
         Some(parameters) => {
-            if !parameters.keys().all(|key| key.ends_with("_attention")) {
+            if !parameters.keys().all(|key| key.ends_with("_attention") || key == "truncate") {
                 let problem = "an object with a key for each kind of layer, such as \"full_attention\", is understood";
                 return Err(config.invalid("rope_parameters", problem));
             }
@@ -127,13 +127,7 @@ impl Settings<'_> {
             }
             // Frequencies change only for texts beyond the trained length, and then with the text's length.
             Kind::Dynamic => Rotary { max_tokens: Some(self.trained_tokens()?), ..whole(plain) },
-            Kind::Ntk => {
-                // Alibaba's: the base grows by the factor, and the frequencies shrink by its 2/width-th power.
-                let factor = self.factor()?;
-                let divisor = factor.powf(2.0 / self.head_size as f32);
-                let grown = self.frequencies(theta * f64::from(factor));
-                whole(grown.into_iter().map(|frequency| frequency / divisor).collect())
-            }
+            Kind::Ntk => whole(self.ntk(theta, plain)?),
             Kind::Yarn => self.yarn(theta, &plain)?,
             Kind::Llama3 => whole(self.llama3(plain)?),
         })
@@ -200,10 +194,30 @@ impl Settings<'_> {
         self.trained_tokens()
     }
 
+    /// Alibaba's, after <https://kexue.fm/archives/9706>: the base grows by the factor and the frequencies shrink by
+    /// its 2/width-th power; or, mixed, each pair shrinks more than the one before.
+    fn ntk(&self, theta: f64, plain: Vec<f32>) -> Result<Vec<f32>> {
+        let factor = self.factor()?;
+        if factor <= 1.0 {
+            return Ok(plain);
+        }
+        let section = self.section.unwrap_or(self.config);
+        let width = self.head_size as f32;
+        if !section.has("mixed_b") {
+            let divisor = factor.powf(2.0 / width);
+            let grown = self.frequencies(theta * f64::from(factor));
+            return Ok(grown.into_iter().map(|frequency| frequency / divisor).collect());
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        let exponent = self.number("mixed_b", None)? as f32;
+        let unit = factor.ln() / (width / 2.0).powf(exponent);
+        let shrink = |(pair, frequency): (usize, f32)| frequency / (unit * (pair as f32 + 1.0).powf(exponent)).exp();
+        Ok(plain.into_iter().enumerate().map(shrink).collect())
+    }
+
     /// Peng et al. 2023, YaRN: slow pairs are interpolated, fast ones kept, those between blended.
     #[allow(clippy::cast_possible_truncation)]
     fn yarn(&self, theta: f64, plain: &[f32]) -> Result<Rotary> {
-        let section = self.section.unwrap_or(self.config);
         let factor = self.number("factor", None)?;
         let original = self.original_tokens()? as f64;
         let width = self.head_size as f64;
@@ -211,7 +225,7 @@ impl Settings<'_> {
         let slow = self.number("beta_slow", Some(1.0))?;
         let pair_of = |rotations: f64| width * (original / (rotations * TAU)).ln() / (2.0 * theta.ln());
         let (mut low, mut high) = (pair_of(fast), pair_of(slow));
-        if section.optional_bool("truncate")?.unwrap_or(true) {
+        if self.truncates()? {
             (low, high) = (low.floor(), high.ceil());
         }
         let (low, mut high) = (low.max(0.0), high.min(width - 1.0));
@@ -225,6 +239,16 @@ impl Settings<'_> {
         };
         let frequencies = plain.iter().enumerate().map(blend).collect();
         Ok(Rotary { frequencies, factor: self.yarn_factor(factor)? as f32, max_tokens: None })
+    }
+
+    /// Where each kind of layer has settings of its own, transformers looks for this one beside them.
+    fn truncates(&self) -> Result<bool> {
+        let beside = match self.keys.layer_type {
+            Some(_) => self.config.section("rope_parameters")?,
+            None => self.section.cloned(),
+        };
+        let truncates = beside.map(|section| section.optional_bool("truncate")).transpose()?.flatten();
+        Ok(truncates.unwrap_or(true))
     }
 
     fn yarn_factor(&self, factor: f64) -> Result<f64> {
