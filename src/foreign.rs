@@ -24,7 +24,7 @@ const STARTS: &[(&[u8], &str)] = &[
 ];
 
 /// Bytes at the start of a file that are looked at.
-pub const START_BYTES: usize = 512;
+const START_BYTES: usize = 512;
 
 /// What a file that starts with `bytes` is, where it is something that often stands under a wrong name.
 pub fn recognize(bytes: &[u8]) -> Option<&'static str> {

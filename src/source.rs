@@ -176,11 +176,11 @@ fn unknown_family(folder: &ModelFolder) -> EmbeddingError {
     config.invalid("model_type", problem)
 }
 
-/// The known name that differs in at most two letters, or in case and hyphens only.
+/// The known name that differs in one letter of three at most, or in case and hyphens only.
 fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
     let plain = |name: &str| name.to_lowercase().replace('-', "_");
     let distance = |known: &str| strsim::damerau_levenshtein(&plain(name), &plain(known));
     // Of a name of a megabyte no distance has to be known.
     let known = known.iter().copied().filter(|known| name.len() <= known.len() + 2);
-    known.min_by_key(|known| distance(known)).filter(|known| distance(known) <= 2)
+    known.min_by_key(|known| distance(known)).filter(|known| 3 * distance(known) <= known.len())
 }

@@ -53,7 +53,10 @@ impl Converted {
         if let Err(error) = map.advise(memmap2::Advice::HugePage) {
             tracing::debug!(%error, "the weights are in small pages");
         }
-        run(jobs(tensors, &places, &mut map), threads);
+        let mut jobs = jobs(tensors, &places, &mut map);
+        // As they lie in the file, which is how a disk is fast.
+        jobs.sort_by_key(|job| job.tensor.bytes().as_ptr().addr() + job.stored.start);
+        run(jobs, threads);
         Ok(Self { map: map.make_read_only().map_err(failed)?, places })
     }
 
@@ -88,6 +91,7 @@ fn jobs<'a>(tensors: &[(&'a StoredTensor, StoredType)], places: &[Range<usize>],
 /// Does the jobs in order, `threads` at a time.
 fn run(jobs: Vec<Job<'_>>, threads: usize) {
     let threads = threads.min(jobs.len());
+    let stored: Vec<_> = jobs.iter().map(|job| (job.tensor, job.stored.clone())).collect();
     let jobs = Mutex::new(jobs.into_iter());
     // The guard of a lock in a `while let` would live through the body.
     let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -96,12 +100,15 @@ fn run(jobs: Vec<Job<'_>>, threads: usize) {
             job.run();
         }
     };
+    // With a thread less the others do its part.
+    let failed =
+        |error: std::io::Error| tracing::debug!(%error, "a thread for converting weights could not be started");
     std::thread::scope(|scope| {
+        // Reading from a disk goes on while numbers are converted, in larger pieces than page faults ask for.
+        let read_ahead = move || stored.into_iter().for_each(|(tensor, bytes)| tensor.read_ahead(bytes));
+        std::thread::Builder::new().spawn_scoped(scope, read_ahead).map_or_else(failed, drop);
         for _ in 1..threads {
-            // With a thread less the others do its part.
-            if let Err(error) = std::thread::Builder::new().spawn_scoped(scope, work) {
-                tracing::debug!(%error, "a thread for converting weights could not be started");
-            }
+            std::thread::Builder::new().spawn_scoped(scope, work).map_or_else(failed, drop);
         }
         work();
     });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use memmap2::Mmap;
 #[cfg(unix)]
-use memmap2::UncheckedAdvice;
+use memmap2::{Advice, UncheckedAdvice};
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::de::IgnoredAny;
@@ -78,6 +78,16 @@ impl MappedFile {
     /// The file's bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Has the system read `range` into its cache; the pages are not the process's yet.
+    pub(super) fn read_ahead(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Err(error) = self.map.advise_range(Advice::WillNeed, range.start, range.len()) {
+            tracing::debug!(%error, path = %self.path.display(), "the file could not be read ahead");
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// Takes the pages of `range` out of the process; the system keeps them cached while it has room.

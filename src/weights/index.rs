@@ -37,7 +37,7 @@ impl Index {
         }
         for (tensor, file) in &places {
             // A separator of either system, so that a folder means the same on both; shards lie beside their index.
-            let is_name = !file.contains(['/', '\\', ':', '\0']);
+            let is_name = file.len() <= MAX_FILE_NAME_BYTES && !file.contains(['/', '\\', ':', '\0']);
             let is_safetensors = file.len() > ".safetensors".len() && file.ends_with(".safetensors");
             if !is_name || !is_safetensors {
                 let key = format!("weight_map.{tensor}");
@@ -99,5 +99,8 @@ impl Index {
         }
     }
 }
+
+/// As file systems have it.
+const MAX_FILE_NAME_BYTES: usize = 255;
 
 const DIFFERENT_MODELS: &str = "the files are not of the same model: download the folder again";

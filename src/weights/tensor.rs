@@ -182,11 +182,19 @@ impl StoredTensor {
         decode(&values, f32::from_ne_bytes)
     }
 
+    /// Has these of its bytes read from the disk into the system's cache.
+    pub fn read_ahead(&self, bytes: Range<usize>) {
+        self.file.read_ahead(self.in_file(bytes));
+    }
+
     /// Says that the file's pages with these of its bytes are not needed for now; reading them brings them back.
     pub fn release(&self, bytes: Range<usize>) {
-        let start = self.range.start + bytes.start.min(self.range.len());
-        let end = self.range.start + bytes.end.min(self.range.len());
-        self.file.release(start..end);
+        self.file.release(self.in_file(bytes));
+    }
+
+    fn in_file(&self, bytes: Range<usize>) -> Range<usize> {
+        let place = |byte: usize| self.range.start + byte.min(self.range.len());
+        place(bytes.start)..place(bytes.end)
     }
 }
 

@@ -10,6 +10,9 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 /// A third more than the most tensors that any published model has; a hostile file may list millions.
 const MAX_NAMES: usize = 1 << 17;
 
+/// Ten times the longest name of a tensor; every one of them may be part of a message.
+const MAX_NAME_BYTES: usize = 1 << 10;
+
 /// The members of an object, by name.
 #[derive(Debug)]
 pub(super) struct UniqueNames<V>(pub(super) BTreeMap<String, V>);
@@ -35,11 +38,14 @@ impl<'de, V: Deserialize<'de>> Visitor<'de> for Members<V> {
             if members.len() == MAX_NAMES {
                 return Err(A::Error::custom(format_args!("there are more than {MAX_NAMES} names")));
             }
+            if name.len() > MAX_NAME_BYTES {
+                let start: String = name.chars().take(100).collect();
+                return Err(A::Error::custom(format_args!("a name has more than {MAX_NAME_BYTES} bytes: {start:?}…")));
+            }
             match members.entry(name) {
                 Entry::Vacant(place) => place.insert(value),
                 Entry::Occupied(place) => {
-                    let name: String = place.key().chars().take(200).collect();
-                    return Err(A::Error::custom(format_args!("the name {name:?} stands there twice")));
+                    return Err(A::Error::custom(format_args!("the name {:?} stands there twice", place.key())));
                 }
             };
         }

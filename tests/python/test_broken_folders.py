@@ -7,30 +7,37 @@ import os
 import pickle
 import shutil
 import struct
-import subprocess
-import sys
-import textwrap
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from broken import (
+    DENSE,
+    LOAD,
+    SECONDS,
+    WEIGHTS,
+    WIDTH,
+    WORDS,
+    Bomb,
+    Break,
+    Header,
+    edit,
+    put,
+    refused,
+    rewrite,
+    run_apart,
+    small,
+    take,
+)
 from onnx import TensorProto, helper, numpy_helper
 from reference.factory import FIXTURES, Family, make_model
 from reference.weights import read_safetensors, write_safetensors
 
 from oxembed import Embedder
-from oxembed.exceptions import InferenceError, InvalidInputError, InvalidModelError, OxembedError
-
-SECONDS = 2.0
-WIDTH = 16
-WEIGHTS = "model.safetensors"
-DENSE = "2_Dense/model.safetensors"
-WORDS = "embeddings.word_embeddings.weight"
+from oxembed.exceptions import InferenceError, InvalidInputError, InvalidModelError
 
 # The files of the folder below that can be done without
 # (transformers takes the family's own tokenizer settings where tokenizer_config.json is not there).
@@ -47,8 +54,6 @@ JSON_FILES = (
 )
 FILES = (*JSON_FILES, WEIGHTS, DENSE)
 
-Break = Callable[[Path], object]
-
 
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,62 +64,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "model"))
-
-
-def small(**arguments: Any) -> dict[str, Any]:
-    return {
-        "seed": 51,
-        "hidden_size": WIDTH,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 1,
-        "intermediate_size": 24,
-        **arguments,
-    }
-
-
-def load(folder: Path, encode: bool, arguments: dict[str, Any]) -> None:
-    model = Embedder(folder, **arguments)
-    if encode:
-        model.encode(["Hello, world!", "one two three"])
-
-
-def refused(
-    folder: Path,
-    *names: str,
-    error: type[OxembedError] = InvalidModelError,
-    capfd: pytest.CaptureFixture[str] | None = None,
-    encode: bool = False,
-    **arguments: Any,
-) -> str:
-    """The folder gives `error`, exactly, with every one of `names` in its message."""
-    start = time.perf_counter()
-    with pytest.raises(OxembedError) as caught:
-        load(folder, encode, arguments)
-    seconds = time.perf_counter() - start
-    message = str(caught.value)
-    assert type(caught.value) is error, (type(caught.value), message)
-    for name in names:
-        assert name in message, message
-    assert seconds < SECONDS, (seconds, message)
-    assert len(message) < 8000
-    if capfd is not None:
-        output = capfd.readouterr()
-        assert "panicked" not in output.err, output.err
-    return message
-
-
-def edit(path: Path, change: Callable[[Any], Any]) -> None:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    changed = change(content)
-    path.write_text(json.dumps(content if changed is None else changed), encoding="utf-8")
-
-
-def put(path: Path, **values: Any) -> None:
-    edit(path, lambda content: content.update(values))
-
-
-def take(path: Path, key: str) -> None:
-    edit(path, lambda content: {name: value for name, value in content.items() if name != key})
 
 
 def test_the_whole_folder_is_whole(folder: Path) -> None:
@@ -180,37 +129,6 @@ def test_a_link_to_itself(file: str, folder: Path) -> None:
 def test_an_unreadable_file(file: str, folder: Path) -> None:
     (folder / file).chmod(0)
     refused(folder, str(folder / file))
-
-
-def run_apart(code: str, *arguments: str, timeout: float = 20.0) -> str:
-    """Runs Python in a process of its own, which a hang or a crash does not survive."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert "panicked" not in done.stderr, done.stderr[-2000:]
-    return done.stdout
-
-
-LOAD = """
-    import json, resource, sys, time
-    from oxembed import Embedder, OxembedError
-    Embedder(sys.argv[1]).encode("warm")
-    for folder in sys.argv[2:]:
-        before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-        try:
-            Embedder(folder).encode("Hello, world!")
-            kind, message = "no error", ""
-        except OxembedError as error:
-            kind, message = type(error).__name__, str(error)
-        seconds = time.perf_counter() - start
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        print(json.dumps([kind, message, seconds, grown / 1024]), flush=True)
-"""
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
@@ -329,27 +247,6 @@ def test_distilbert_names(key: str, tmp_path: Path) -> None:
 
 
 # ---- Weights --------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Header:
-    """A safetensors file in parts."""
-
-    entries: dict[str, Any]
-    body: bytes
-
-    @staticmethod
-    def read(path: Path) -> Header:
-        data = path.read_bytes()
-        start = 8 + struct.unpack("<Q", data[:8])[0]
-        return Header(json.loads(data[8:start]), data[start:])
-
-    def pack(self, text: bytes | None = None, length: int | None = None) -> bytes:
-        text = json.dumps(self.entries).encode() if text is None else text
-        return struct.pack("<Q", len(text) if length is None else length) + text + self.body
-
-    def tensor(self) -> Any:
-        return next(entry for name, entry in self.entries.items() if name != "__metadata__")
 
 
 def changed(change: Callable[[Any], object]) -> Callable[[Header], bytes]:
@@ -478,12 +375,6 @@ def test_a_header_of_a_million_tensors(file: str, folder: Path, whole: Path) -> 
     assert seconds < 2 * SECONDS
 
 
-def rewrite(path: Path, change: Callable[[dict[str, Any]], object], dtype: str = "float32") -> None:
-    tensors: dict[str, Any] = dict(read_safetensors(path))
-    change(tensors)
-    write_safetensors(path, tensors, dtype)
-
-
 NEEDED = [
     WORDS,
     "embeddings.position_embeddings.weight",
@@ -578,16 +469,6 @@ def test_weights_that_are_not_numbers(file: str, name: str, value: float, folder
     put(folder / "2_Dense" / "config.json", activation_function="torch.nn.modules.linear.Identity")
     rewrite(folder / file, spoil)
     refused(folder, "not finite", "NaN", error=InferenceError, encode=True)
-
-
-class Bomb:
-    """Makes a file when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = str(path)
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
-        return open, (self.path, "w")
 
 
 @pytest.mark.parametrize("module", ["", "2_Dense"])

@@ -137,6 +137,14 @@ fn a_name_twice() {
     assert_says(&refusal(&file_of(&format!("{{{entry},{entry}}}"), 4)), &["\"a\"", "twice"]);
 }
 
+#[test]
+fn a_name_of_a_megabyte() {
+    let name = "x".repeat(1 << 20);
+    let message = refusal(&whole(&[(&name, 1)]));
+    assert_says(&message, &["more than 1024 bytes", "xxx"]);
+    assert!(message.len() < 1000);
+}
+
 fn refused_entry(entry: &Value, bytes: usize) -> String {
     refusal(&file_of(&json!({ "a": entry }).to_string(), bytes))
 }
