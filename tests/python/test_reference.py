@@ -97,15 +97,17 @@ ALIKE = (
 )
 
 
-def test_every_stored_case_tells_something() -> None:
+@pytest.mark.parametrize("file", ["golden_rotary.npz", "golden_hub.npz"])
+def test_every_stored_case_tells_something(file: str) -> None:
     """No two models have the same vectors but those whose difference is said to be none."""
-    stored = golden.load("golden_rotary.npz") | golden.load("golden_hub.npz")
+    stored = golden.load(file)
     found = {
         frozenset(pair)
         for pair in itertools.combinations(stored, 2)
         if stored[pair[0]].shape == stored[pair[1]].shape and apart(stored[pair[0]], stored[pair[1]]) < 1e-4
     }
-    assert found == {frozenset(pair) for group in ALIKE for pair in itertools.combinations(group, 2)}
+    alike = {frozenset(pair) for group in ALIKE for pair in itertools.combinations(group, 2)}
+    assert found == {pair for pair in alike if pair <= set(stored)}
 
 
 @pytest.mark.parametrize("mode", POOLING_MODES)

@@ -11,6 +11,7 @@ To compute the arrays again, where sentence-transformers is installed, from test
 
 from __future__ import annotations
 
+import functools
 import importlib
 import tempfile
 from collections.abc import Mapping
@@ -301,7 +302,6 @@ _GEMMA3: _Models = {
             "rope_theta",
             "rope_local_base_freq",
             "num_key_value_heads",
-            "query_pre_attn_scalar",
             "sliding_window_pattern",
             "use_bidirectional_attention",
             "attention_bias",
@@ -372,6 +372,7 @@ HUB_CASES: Mapping[str, Case] = {
 FILES: Mapping[str, Mapping[str, Case]] = {"golden_factory.npz": CASES, "golden_rotary.npz": ROTARY_CASES}
 
 
+@functools.cache
 def load(file: str = "golden_factory.npz") -> dict[str, Array]:
     """The arrays of one of `FILES`, or of golden_hub.npz."""
     with np.load(FOLDER / file) as stored:
