@@ -156,12 +156,14 @@ def test_the_embedded_model_has_sentence_transformers_vectors() -> None:
 REFUSED = {
     "decoder": "is_decoder",
 }
-# Settings that the code of a family has and no model on the Hub uses, each with the key to name where it is refused.
-# A vector is right or there is none.
+# Settings that the code of a family has and few models use, or that config.json leaves out, each with the key to name
+# where it is refused. A vector is right or there is none.
 RIGHT_OR_REFUSED = {
     "llama_proportional": "proportional",
     "qwen2_longrope": "longrope",
     "qwen3_longrope_factor": "longrope",
+    "nomic_left_out": "qkv_proj_bias",
+    "nomic_within_the_trained_length": "rotary_scaling_factor",
     "nomic_part": "rotary_emb_fraction",
     "nomic_interleaved": "rotary_emb_interleaved",
     "nomic_positions": "rotary_emb_fraction",
@@ -169,6 +171,7 @@ RIGHT_OR_REFUSED = {
     "nomic_geglu": "activation_function",
     "nomic_gelu": "activation_function",
     "nomic_gelu_new_is_gelu": "activation_function",
+    "new_left_out": "type_vocab_size",
     "new_ntk_mixed": "mixed_b",
     "new_unpacked": "pack_qkv",
     "new_rms_norm": "layer_norm_type",
@@ -459,6 +462,13 @@ def any_model(draw: st.DrawFn) -> tuple[Family, dict[str, Any]]:
     return family, model
 
 
+def is_steady_in_float32(folder: Path, texts: Sequence[str], prompt: str | None) -> bool:
+    """Whether float32 arithmetic stays well within the tolerance: some random models blow every rounding up."""
+    double, single = (SentenceTransformer(folder, kind).encode(texts, prompt) for kind in (np.float64, np.float32))
+    scale = np.maximum(1.0, np.abs(double).max(axis=1, keepdims=True))
+    return bool((np.abs(double / scale - single / scale) <= 0.3 * TOLERANCE).all())
+
+
 @settings(max_examples=25, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     made=any_model(),
@@ -477,6 +487,7 @@ def test_any_model_matches_the_reference(
     family, model = made
     with tempfile.TemporaryDirectory() as folder:
         path = make_model(Path(folder) / "model", family, **model)
+        assume(is_steady_in_float32(path, texts, prompt))
         options = {"normalize_embeddings": normalize_embeddings, "truncate_dim": truncate_dim}
         check(path, texts, prompt=prompt, **options)
 
@@ -490,12 +501,10 @@ def test_any_model_matches_the_reference(
 def test_any_rotary_model_matches_the_reference(
     made: tuple[Family, dict[str, Any]], texts: list[str], prompt: str | None
 ) -> None:
-    """Models that blow roundings up so far that float32 itself does not hold the tolerance are passed over."""
     family, model = made
     with tempfile.TemporaryDirectory() as folder:
         path = make_model(Path(folder) / "model", family, **model)
-        double, single = (SentenceTransformer(path, kind).encode(texts, prompt) for kind in (np.float64, np.float32))
-        assume(np.abs(double - single).max() <= 0.3 * TOLERANCE * max(1.0, float(np.abs(double).max())))
+        assume(is_steady_in_float32(path, texts, prompt))
         check(path, texts, prompt=prompt)
 
 

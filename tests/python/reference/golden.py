@@ -11,6 +11,7 @@ To compute the arrays again, where sentence-transformers is installed, from test
 
 from __future__ import annotations
 
+import functools
 import importlib
 import tempfile
 from collections.abc import Mapping
@@ -140,6 +141,14 @@ def _config(**config: Any) -> dict[str, Any]:
 
 _Models: TypeAlias = Mapping[str, Mapping[str, Any]]
 
+
+def _left_out(*keys: str, **config: Any) -> dict[str, Any]:
+    """A config.json without those keys: the defaults of the family's configuration class hold."""
+    return {"config": {**dict.fromkeys(keys), **config}}
+
+
+_BEYOND = {"max_seq_length": 100, "max_position_embeddings": 40, "modules_form": "v6"}
+
 _MODERNBERT: _Models = {
     "v4": {},
     "v5": {"modules_form": "v6"},
@@ -159,6 +168,20 @@ _MODERNBERT: _Models = {
     "yarn_v4": _config(rope_scaling=_YARN),
     "silu": {"hidden_act": "silu", "layer_norm_eps": 1e-2, "prefix": "model.", "dtype": "bfloat16", "shards": 2},
     "poolings": _EVERY_NEW_MODE,
+    "left_out": {
+        "max_seq_length": 256,
+        "num_hidden_layers": 4,
+        **_left_out(
+            "norm_eps",
+            "global_attn_every_n_layers",
+            "global_rope_theta",
+            "local_rope_theta",
+            "attention_bias",
+            "mlp_bias",
+            "norm_bias",
+        ),
+    },
+    "beyond": _BEYOND,
 }
 _NOMIC_BERT: _Models = {
     "v5": {"modules_form": "v6"},
@@ -169,6 +192,8 @@ _NOMIC_BERT: _Models = {
     "yarn": _rope(**_YARN),
     "float16": {"dtype": "float16", "prefix": "nomic_bert.", "shards": 3},
     "poolings": _EVERY_NEW_MODE,
+    "left_out": _left_out("layer_norm_eps", "rope_theta", "type_vocab_size"),
+    "beyond": _BEYOND,
 }
 _GTE: _Models = {
     "v5": {"modules_form": "v6"},
@@ -178,6 +203,8 @@ _GTE: _Models = {
     "dynamic": _rope(rope_type="dynamic", factor=2.0),
     "bfloat16": {"dtype": "bfloat16", "prefix": "gte.", "shards": 2},
     "poolings": _EVERY_NEW_MODE,
+    "left_out": _left_out("layer_norm_eps", "rope_theta", "type_vocab_size"),
+    "beyond": _BEYOND,
 }
 _LLAMA: _Models = {
     "v4": {"pooling": "lasttoken"},
@@ -189,6 +216,14 @@ _LLAMA: _Models = {
     "partial_is_ignored": _config(partial_rotary_factor=0.5),
     "eps": {"layer_norm_eps": 1e-2, "hidden_act": "gelu", "prefix": "model.", "shards": 3, "dtype": "bfloat16"},
     "bos": {"tokenizer": "gemma3-mean-dense", "pooling": "lasttoken", "modules_form": "v6"},
+    "left_out": _left_out(
+        "rms_norm_eps",
+        "rope_theta",
+        "num_key_value_heads",
+        "head_dim",
+        "attention_bias",
+        "mlp_bias",
+    ),
 }
 _MISTRAL: _Models = {
     "v4": {"pooling": "lasttoken"},
@@ -198,6 +233,7 @@ _MISTRAL: _Models = {
     "linear_v4": _config(rope_scaling={"type": "linear", "factor": 3.0}),
     "yarn_untruncated": _rope(**_YARN, truncate=False, beta_fast=16, beta_slow=2),
     "prompt": {"tokenizer": "gemma3-mean-dense", "include_prompt": False, "pooling": "weightedmean"},
+    "left_out": _left_out("rms_norm_eps", "rope_theta", "sliding_window"),
 }
 _QWEN2: _Models = {
     "v5": {"pooling": "lasttoken", "modules_form": "v6"},
@@ -208,6 +244,7 @@ _QWEN2: _Models = {
     "longrope": _rope(**_LONGROPE),
     "quotient_head": {"hidden_size": 64, **_config(head_dim=None)},
     "prefix": {"prefix": "model.", "dtype": "float16", "shards": 2},
+    "left_out": _left_out("rms_norm_eps", "rope_theta", "use_sliding_window", "sliding_window"),
 }
 _QWEN3: _Models = {
     "v5": {"pooling": "lasttoken", "modules_form": "v6"},
@@ -224,6 +261,8 @@ _QWEN3: _Models = {
     "long": {"max_seq_length": 300, "dtype": "bfloat16"},
     "prompt": {"include_prompt": False, "pooling": "mean"},
     "poolings": _EVERY_NEW_MODE,
+    "left_out": _left_out("rms_norm_eps", "rope_theta", "head_dim", "attention_bias"),
+    "beyond": _BEYOND,
 }
 _GEMMA3: _Models = {
     "v4": {},
@@ -255,6 +294,19 @@ _GEMMA3: _Models = {
         "dtype": "bfloat16",
     },
     "poolings": _EVERY_NEW_MODE,
+    "left_out": {
+        "num_hidden_layers": 7,
+        "hidden_size": 32,
+        **_left_out(
+            "rms_norm_eps",
+            "rope_theta",
+            "rope_local_base_freq",
+            "num_key_value_heads",
+            "sliding_window_pattern",
+            "use_bidirectional_attention",
+            "attention_bias",
+        ),
+    },
 }
 _ROTARY: Mapping[Family, _Models] = {
     "modernbert": _MODERNBERT,
@@ -291,6 +343,7 @@ _NOMIC_HUB: _Models = {
     "part": _config(rotary_emb_fraction=0.5),
     "interleaved": _config(rotary_emb_interleaved=True),
     "positions": _config(rotary_emb_fraction=0.0),
+    "left_out": _left_out("qkv_proj_bias", "mlp_fc1_bias", "mlp_fc2_bias", "layer_norm_epsilon", "type_vocab_size"),
 }
 _NEW: _Models = {
     "plain": {},
@@ -305,6 +358,7 @@ _NEW: _Models = {
     "logn": _config(logn_attention_scale=True),
     "logn_clip": {"max_position_embeddings": 20, **_config(logn_attention_scale=True, logn_attention_clip1=True)},
     "positions": _config(position_embedding_type="absolute"),
+    "left_out": _left_out("layer_norm_eps", "rope_theta", "type_vocab_size", "pack_qkv", "layer_norm_type"),
 }
 # Folders that no class of transformers 5.23 reads as they are meant. Their vectors are those of the code beside them on
 # the Hub, modeling_hf_nomic_bert.py of nomic-ai/contrastors and modeling.py of Alibaba-NLP/new-impl, run by torch in
@@ -318,6 +372,7 @@ HUB_CASES: Mapping[str, Case] = {
 FILES: Mapping[str, Mapping[str, Case]] = {"golden_factory.npz": CASES, "golden_rotary.npz": ROTARY_CASES}
 
 
+@functools.cache
 def load(file: str = "golden_factory.npz") -> dict[str, Array]:
     """The arrays of one of `FILES`, or of golden_hub.npz."""
     with np.load(FOLDER / file) as stored:

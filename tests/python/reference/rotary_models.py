@@ -124,9 +124,31 @@ def _layered(global_key: str, global_theta: float, local_key: str, new_keys: boo
     return {"rope_parameters": {kind: {"rope_type": "default", "rope_theta": base} for kind, base in kinds.items()}}
 
 
+_LEFT_OUT: Mapping[str, Mapping[str, Any]] = {
+    "modernbert": {"attention_bias": False, "mlp_bias": False, "norm_bias": False},
+    "nomic_bert": {"type_vocab_size": 2},
+    "gte": {"type_vocab_size": 1},
+    "new": {"type_vocab_size": 1},
+    "mistral": {"num_key_value_heads": 8},
+    "qwen3": {"head_dim": 128},
+    "gemma3_text": {"head_dim": 256, "num_key_value_heads": 4},
+}
+_LEFT_OUT_BY_NOMIC: Mapping[str, Any] = {
+    "type_vocab_size": 2,
+    "qkv_proj_bias": True,
+    "mlp_fc1_bias": True,
+    "mlp_fc2_bias": True,
+}
+
+
 def tensors(config: Mapping[str, Any], seed: int) -> Tensors:
-    """The encoder's tensors under the names that the family's repositories have."""
+    """The encoder's tensors under the names that the family's repositories have.
+
+    What config.json leaves out is what the family's configuration class makes of it.
+    """
     family = config["model_type"]
+    hub = family == "nomic_bert" and "n_embd" in config
+    config = {**(_LEFT_OUT_BY_NOMIC if hub else _LEFT_OUT.get(family, {})), **config}
     random = RandomWeights(seed)
     if family == "modernbert":
         _modernbert(random, config)
