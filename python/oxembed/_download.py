@@ -70,7 +70,7 @@ def download(request: Request, announce: Callable[[Plan], None]) -> Downloaded:
         InvalidModelError: A file is not what the hub says it is, or the repository has no weights that can be used.
     """
     hub = _import()
-    endpoint = (os.environ.get("HF_ENDPOINT") or hub.constants.ENDPOINT).rstrip("/")
+    endpoint = _endpoint(hub)
     unknown: list[OxembedError] = []
     for model_id in request.model_ids:
         if is_commit(request.revision):  # which cannot change: if all of it is here, nobody has to be asked
@@ -87,9 +87,9 @@ def download(request: Request, announce: Callable[[Plan], None]) -> Downloaded:
 
 def _import() -> Any:
     try:
+        hub = import_module("huggingface_hub")
         for part in ("constants", "errors", "utils"):
             import_module(f"huggingface_hub.{part}")
-        return import_module("huggingface_hub")
     except ImportError as error:
         is_missing = error.name == "huggingface_hub"
         raise ModelNotFoundError(
@@ -97,6 +97,15 @@ def _import() -> Any:
             f"{'' if is_missing else f' ({error})'}. Run: pip install "
             f'{"" if is_missing else "--upgrade "}"oxembed[hub]" (or: pip install huggingface_hub)'
         ) from None
+    return hub
+
+
+def _endpoint(hub: Any) -> str:
+    """Address of the hub, as the environment has it now; the library reads it once."""
+    endpoint = (os.environ.get("HF_ENDPOINT") or str(hub.constants.ENDPOINT)).rstrip("/")
+    if not endpoint.startswith(("https://", "http://")):
+        raise ModelNotFoundError(f"HF_ENDPOINT={endpoint!r} is no address of a hub, such as 'https://huggingface.co'")
+    return endpoint
 
 
 class _Unknown(Exception):
@@ -138,10 +147,7 @@ class _Transfer:
                 raise _Unknown(reason) from None
             raise reason from None
         if not is_commit(str(info.sha)):
-            raise ModelNotFoundError(
-                f"{self._endpoint} does not answer as a Hugging Face hub: it gives no commit for {self._model_id}. "
-                "Check HF_ENDPOINT"
-            )
+            raise self._explain(ValueError(f"it gives no commit for {self._model_id}"))
         return info
 
     def run(self, announce: Callable[[Plan], None]) -> Downloaded:

@@ -54,6 +54,9 @@ def explain(hub: Any, error: Exception, endpoint: str, model_id: str, revision: 
         words = f"{endpoint} refuses the token in use for {model_id} (status {status}). {_TOKEN}"
     elif status == 404:
         words = f"{endpoint} lists the file {file!r} of {model_id}, and does not have it (status 404). Try again later"
+    elif status is None and file is None and isinstance(error, ValueError | TypeError | KeyError | AttributeError):
+        # The library trusts the answer to be JSON, and to have the keys of a model.
+        words = f"{endpoint} does not answer as a Hugging Face hub ({_reason(chain)}). Check HF_ENDPOINT"
     else:
         words = _unreachable(hub, chain, endpoint, model_id, status, file)
     return ModelNotFoundError(words)
