@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 _CHUNK_BYTES = 1 << 20
+_BAR_BYTES = 100_000
 # Errors of the cache's file system, not of the network.
 _STORAGE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 _logger = logging.getLogger("oxembed")
@@ -108,6 +110,20 @@ def _endpoint(hub: Any) -> str:
     return endpoint
 
 
+def _takes_bar(download: Callable[..., str]) -> bool:
+    return "tqdm_class" in inspect.signature(download).parameters  # not before version 1
+
+
+def _hidden(hub: Any) -> type[Any]:
+    """A progress bar of the library that is never drawn."""
+    base: type[Any] = hub.utils.tqdm
+
+    def start(self: Any, *arguments: Any, **settings: Any) -> None:
+        base.__init__(self, *arguments, **{**settings, "disable": True})
+
+    return type("HiddenBar", (base,), {"__init__": start})
+
+
 class _Unknown(Exception):
     """There is no such repository, as far as the hub tells us; another id may be meant."""
 
@@ -129,6 +145,7 @@ class _Transfer:
         self._snapshot = Snapshot(repository_of(request.cache, model_id), str(info.sha))
         self._marker = self._snapshot.marker(request.onnx_file)
         self._is_suspect = False
+        self._new: set[str] = set()
 
     def _ask(self) -> ModelInfo:
         """What the hub says about the repository: commit, names, sizes and hashes."""
@@ -176,7 +193,7 @@ class _Transfer:
             needed = needed_files(self._files, lambda name: self._fetch(name).read_bytes(), self._request.onnx_file)
         except InvalidModelError as error:
             raise InvalidModelError(f"{self._model_id} at {snapshot.commit[:7]} cannot be used: {error}") from None
-        missing = [name for name in needed.files if not (snapshot.folder / name).is_file()]
+        missing = [name for name in needed.files if name in self._new or not (snapshot.folder / name).is_file()]
         if missing:
             size = sum(self._files[name].size or 0 for name in missing)
             announce(Plan(self._model_id, snapshot.commit, len(missing), size, self._request.cache))
@@ -194,6 +211,8 @@ class _Transfer:
             return path
         self._marker.parent.mkdir(parents=True, exist_ok=True)
         self._marker.touch()
+        if not path.is_file():
+            self._new.add(name)
         try:
             self._hub.hf_hub_download(
                 self._model_id,
@@ -203,6 +222,7 @@ class _Transfer:
                 endpoint=self._endpoint,
                 token=self._request.token,
                 library_name="oxembed",
+                **self._bar(name),
             )
         except Exception as error:  # as above; the transfer library hf_xet has classes of its own, too
             if isinstance(error, OSError) and error.errno in _STORAGE:
@@ -211,6 +231,12 @@ class _Transfer:
             raise self._explain(error, name) from None
         self._check(path, self._files[name])
         return path
+
+    def _bar(self, name: str) -> dict[str, Any]:
+        """No progress bar for a file that is there before anybody has read its name, where the library has a say."""
+        size = self._files[name].size
+        is_small = size is not None and size < _BAR_BYTES
+        return {"tqdm_class": _hidden(self._hub)} if is_small and _takes_bar(self._hub.hf_hub_download) else {}
 
     def _check(self, path: Path, file: RepoSibling) -> None:
         """Compare a file with the hub's hash: the sha256 of a large file, git's own hash of a small one."""

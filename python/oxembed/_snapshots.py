@@ -19,6 +19,7 @@ from urllib.parse import quote
 from oxembed._model_files import needed_files
 from oxembed.exceptions import InvalidModelError
 
+_UNFINISHED = ".oxembed-unfinished"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -46,7 +47,7 @@ class Snapshot(NamedTuple):
     def marker(self, onnx_file: str | None) -> Path:
         """The file that is there while a download is unfinished."""
         name = self.commit if onnx_file is None else f"{self.commit}-{quote(onnx_file, safe='')}"
-        return self.repository / ".oxembed-unfinished" / name
+        return self.repository / _UNFINISHED / name
 
     def problem(self, onnx_file: str | None = None) -> str | None:
         """Why this snapshot cannot be used as it is; `None` where it can."""
@@ -120,6 +121,8 @@ def what_is_there(repository: Path, revision: str, onnx_file: str | None) -> str
         return f"it has no snapshot {revision}"
     if (repository / "refs" / revision).is_file():
         return f"its revision {revision!r} is unreadable: an unfinished download?"
+    if any((repository / _UNFINISHED).glob("*")):
+        return "a download was interrupted"
     return f"it has no revision {revision!r}; it has {', '.join(revisions(repository)) or 'none'}"
 
 

@@ -110,6 +110,22 @@ def cut_off(after: int, times: int | None = None) -> Fault:
     return answer
 
 
+def trickle(piece: int, pause: float) -> Fault:
+    """Send it in pieces, with a pause before each."""
+
+    def answer(handler: Handler, data: bytes) -> bool:
+        if handler.command == "HEAD":
+            return False
+        handler.send_file(data, stop_after=0)
+        for start in range(0, len(data), piece):
+            threading.Event().wait(pause)
+            handler.wfile.write(data[start : start + piece])
+            handler.wfile.flush()
+        return True
+
+    return answer
+
+
 @dataclass
 class Stall:
     """Send so many bytes, say so, and then nothing until the test lets go."""
@@ -235,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
         commits = [files for model in self._hub.models.values() for files in model.commits.values()]
         data = next(data for files in commits for data in files.values() if sha256(data) == wanted)
         if not self._is_handled(path, data):
-            self.send_file(data)
+            self.send_file(data, headers={"Content-Disposition": f'inline; filename="{path.split("/")[-2]}";'})
 
     def send_file(self, data: bytes, *, headers: dict[str, str] | None = None, stop_after: int | None = None) -> None:
         """Send a file or the range of it that is asked for; with `stop_after`, promise all and send less."""

@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -334,6 +335,7 @@ def test_search_in_nothing(stdin: str) -> None:
 def on_terminal(*arguments: str, columns: int = 60) -> str:
     """What a command writes to a terminal."""
     main, second = pty.openpty()
+    termios.tcsetwinsize(second, (24, columns))
     process = subprocess.Popen(
         [sys.executable, "-m", "oxembed", *arguments],
         stdin=subprocess.DEVNULL,
@@ -386,7 +388,7 @@ def test_info(tmp_path: Path) -> None:
     assert Path(facts["onnxruntime_library"]).is_file()
     assert facts["embedded_model"] == "all-MiniLM-L6-v2"
     assert (Path(facts["embedded_model_folder"]) / "config.json").is_file()
-    assert facts["cached_models"] == ["org/name"]
+    assert [model["name"] for model in facts["cached_models"]] == ["org/name"]
     readable = run("info", HF_HUB_CACHE=str(tmp_path))
     assert readable.returncode == 0
     for value in (facts["oxembed"], facts["onnxruntime"], facts["onnxruntime_library"], "org/name"):
@@ -411,7 +413,7 @@ def test_info_of_a_model(small: Embedder) -> None:
 
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"oxembed {__version__}\n"
-    for arguments in ([], ["embed"], ["search"], ["info"]):
+    for arguments in ([], ["embed"], ["search"], ["info"], ["download"]):
         done = run(*arguments, "--help")
         assert done.returncode == 0
         assert "examples:" in done.stdout
