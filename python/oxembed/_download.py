@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxembed._download_errors import explain
-from oxembed._model_files import needed_files, stays_inside
+from oxembed._model_files import needed_files, read_settings, stays_inside
 from oxembed._snapshots import Snapshot, delete_with_blob, is_commit, repository_of, snapshot_of, write_revision
 from oxembed.exceptions import InvalidModelError, ModelNotFoundError, OxembedError
 
@@ -190,7 +190,7 @@ class _Transfer:
         self._is_suspect = self._marker.exists()
         snapshot = self._snapshot
         try:
-            needed = needed_files(self._files, lambda name: self._fetch(name).read_bytes(), self._request.onnx_file)
+            needed = needed_files(self._files, lambda name: read_settings(self._fetch(name)), self._request.onnx_file)
         except InvalidModelError as error:
             raise InvalidModelError(f"{self._model_id} at {snapshot.commit[:7]} cannot be used: {error}") from None
         missing = [name for name in needed.files if name in self._new or not (snapshot.folder / name).is_file()]

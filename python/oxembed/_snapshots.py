@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
-from oxembed._model_files import needed_files
+from oxembed._model_files import needed_files, read_settings
 from oxembed.exceptions import InvalidModelError
 
 _UNFINISHED = ".oxembed-unfinished"
@@ -78,7 +78,7 @@ class Snapshot(NamedTuple):
         return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
 
     def _read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        return read_settings(self.folder / name)
 
     def _listing(self) -> set[str] | None:
         """All names in the repository, where `huggingface_hub` has kept them (its version 1 and later)."""

@@ -398,3 +398,21 @@ def test_no_saved_token(served: Hub, files: dict[str, bytes], tmp_path: Path, mo
     served.add("org/name", files)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
     fails(ModelNotFoundError, "token=True", "HF_TOKEN", token=True)
+
+
+def test_the_library_was_imported_offline(served: Hub) -> None:
+    """It reads its variables once; ours are read at each call."""
+    done = run_python(
+        """
+        import os
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        import huggingface_hub.constants, oxembed
+        del os.environ["HF_HUB_OFFLINE"]
+        try:
+            oxembed.Embedder("org/name")
+        except oxembed.ModelNotFoundError as error:
+            print(error)
+        """
+    )
+    assert "huggingface_hub was imported with HF_HUB_OFFLINE set" in done.stdout
+    assert served.requests == []
