@@ -61,7 +61,7 @@ class Snapshot(NamedTuple):
         except FileNotFoundError as error:
             return f"it lacks {Path(error.filename).name}"
         except (InvalidModelError, OSError) as error:
-            return str(error)
+            return str(error).partition(". ")[0]  # what follows is advice about the repository, not the cache
         if missing := [name for name in needed.files if name not in here]:
             return f"it lacks {', '.join(missing)}"
         # Programs that want token embeddings leave out modules.json, without which the pooling would be another.
