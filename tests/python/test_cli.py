@@ -333,7 +333,7 @@ def test_search_in_nothing(stdin: str) -> None:
 
 
 def on_terminal(*arguments: str, columns: int = 60) -> str:
-    """What a command writes to a terminal."""
+    """What is left on a terminal of what a command writes: of each line, what comes after the last return."""
     main, second = pty.openpty()
     termios.tcsetwinsize(second, (24, columns))
     process = subprocess.Popen(
@@ -358,7 +358,8 @@ def on_terminal(*arguments: str, columns: int = 60) -> str:
         output += part
     os.close(main)
     assert process.wait(timeout=10) == 0
-    return output.decode().replace("\r\n", "\n")
+    lines = output.decode().replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rpartition("\r")[2] for line in lines)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
