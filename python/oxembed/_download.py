@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import inspect
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from oxembed._download_errors import explain
-from oxembed._model_files import needed_files, stays_inside
+from oxembed._model_files import needed_files, read_settings, stays_inside
 from oxembed._snapshots import Snapshot, delete_with_blob, is_commit, repository_of, snapshot_of, write_revision
 from oxembed.exceptions import InvalidModelError, ModelNotFoundError, OxembedError
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from huggingface_hub.hf_api import ModelInfo, RepoSibling
 
 _CHUNK_BYTES = 1 << 20
+_BAR_BYTES = 100_000
 # Errors of the cache's file system, not of the network.
 _STORAGE = {errno.EACCES, errno.EDQUOT, errno.ENOSPC, errno.EPERM, errno.EROFS}
 _logger = logging.getLogger("oxembed")
@@ -70,7 +72,7 @@ def download(request: Request, announce: Callable[[Plan], None]) -> Downloaded:
         InvalidModelError: A file is not what the hub says it is, or the repository has no weights that can be used.
     """
     hub = _import()
-    endpoint = (os.environ.get("HF_ENDPOINT") or hub.constants.ENDPOINT).rstrip("/")
+    endpoint = _endpoint(hub)
     unknown: list[OxembedError] = []
     for model_id in request.model_ids:
         if is_commit(request.revision):  # which cannot change: if all of it is here, nobody has to be asked
@@ -87,9 +89,9 @@ def download(request: Request, announce: Callable[[Plan], None]) -> Downloaded:
 
 def _import() -> Any:
     try:
+        hub = import_module("huggingface_hub")
         for part in ("constants", "errors", "utils"):
             import_module(f"huggingface_hub.{part}")
-        return import_module("huggingface_hub")
     except ImportError as error:
         is_missing = error.name == "huggingface_hub"
         raise ModelNotFoundError(
@@ -97,6 +99,29 @@ def _import() -> Any:
             f"{'' if is_missing else f' ({error})'}. Run: pip install "
             f'{"" if is_missing else "--upgrade "}"oxembed[hub]" (or: pip install huggingface_hub)'
         ) from None
+    return hub
+
+
+def _endpoint(hub: Any) -> str:
+    """Address of the hub, as the environment has it now; the library reads it once."""
+    endpoint = (os.environ.get("HF_ENDPOINT") or str(hub.constants.ENDPOINT)).rstrip("/")
+    if not endpoint.startswith(("https://", "http://")):
+        raise ModelNotFoundError(f"HF_ENDPOINT={endpoint!r} is no address of a hub, such as 'https://huggingface.co'")
+    return endpoint
+
+
+def _takes_bar(download: Callable[..., str]) -> bool:
+    return "tqdm_class" in inspect.signature(download).parameters  # not before version 1
+
+
+def _hidden(hub: Any) -> type[Any]:
+    """A progress bar of the library that is never drawn."""
+    base: type[Any] = hub.utils.tqdm
+
+    def start(self: Any, *arguments: Any, **settings: Any) -> None:
+        base.__init__(self, *arguments, **{**settings, "disable": True})
+
+    return type("HiddenBar", (base,), {"__init__": start})
 
 
 class _Unknown(Exception):
@@ -120,6 +145,7 @@ class _Transfer:
         self._snapshot = Snapshot(repository_of(request.cache, model_id), str(info.sha))
         self._marker = self._snapshot.marker(request.onnx_file)
         self._is_suspect = False
+        self._new: set[str] = set()
 
     def _ask(self) -> ModelInfo:
         """What the hub says about the repository: commit, names, sizes and hashes."""
@@ -138,10 +164,7 @@ class _Transfer:
                 raise _Unknown(reason) from None
             raise reason from None
         if not is_commit(str(info.sha)):
-            raise ModelNotFoundError(
-                f"{self._endpoint} does not answer as a Hugging Face hub: it gives no commit for {self._model_id}. "
-                "Check HF_ENDPOINT"
-            )
+            raise self._explain(ValueError(f"it gives no commit for {self._model_id}"))
         return info
 
     def run(self, announce: Callable[[Plan], None]) -> Downloaded:
@@ -167,10 +190,10 @@ class _Transfer:
         self._is_suspect = self._marker.exists()
         snapshot = self._snapshot
         try:
-            needed = needed_files(self._files, lambda name: self._fetch(name).read_bytes(), self._request.onnx_file)
+            needed = needed_files(self._files, lambda name: read_settings(self._fetch(name)), self._request.onnx_file)
         except InvalidModelError as error:
             raise InvalidModelError(f"{self._model_id} at {snapshot.commit[:7]} cannot be used: {error}") from None
-        missing = [name for name in needed.files if not (snapshot.folder / name).is_file()]
+        missing = [name for name in needed.files if name in self._new or not (snapshot.folder / name).is_file()]
         if missing:
             size = sum(self._files[name].size or 0 for name in missing)
             announce(Plan(self._model_id, snapshot.commit, len(missing), size, self._request.cache))
@@ -188,6 +211,8 @@ class _Transfer:
             return path
         self._marker.parent.mkdir(parents=True, exist_ok=True)
         self._marker.touch()
+        if not path.is_file():
+            self._new.add(name)
         try:
             self._hub.hf_hub_download(
                 self._model_id,
@@ -197,6 +222,7 @@ class _Transfer:
                 endpoint=self._endpoint,
                 token=self._request.token,
                 library_name="oxembed",
+                **self._bar(name),
             )
         except Exception as error:  # as above; the transfer library hf_xet has classes of its own, too
             if isinstance(error, OSError) and error.errno in _STORAGE:
@@ -205,6 +231,12 @@ class _Transfer:
             raise self._explain(error, name) from None
         self._check(path, self._files[name])
         return path
+
+    def _bar(self, name: str) -> dict[str, Any]:
+        """No progress bar for a file that is there before anybody has read its name, where the library has a say."""
+        size = self._files[name].size
+        is_small = size is not None and size < _BAR_BYTES
+        return {"tqdm_class": _hidden(self._hub)} if is_small and _takes_bar(self._hub.hf_hub_download) else {}
 
     def _check(self, path: Path, file: RepoSibling) -> None:
         """Compare a file with the hub's hash: the sha256 of a large file, git's own hash of a small one."""

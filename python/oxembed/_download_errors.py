@@ -11,7 +11,8 @@ from typing import Any
 
 from oxembed.exceptions import ModelNotFoundError, OxembedError
 
-_TOKEN = "Set HF_TOKEN, or run `hf auth login`, or pass token="
+_TOKEN = "set HF_TOKEN, or run `hf auth login`, or pass token="
+_CUT_OFF = ("ChunkedEncodingError", "ProtocolError", "RemoteProtocolError")  # of requests, urllib3, httpx
 _ELSEWHERE = "Or download it elsewhere, copy the folder here and pass its path"
 
 
@@ -37,7 +38,7 @@ def explain(hub: Any, error: Exception, endpoint: str, model_id: str, revision: 
     if found(errors.GatedRepoError):
         words = (
             f"{model_id} is given only to those who have accepted its terms (status {status}): open {page}, log in and "
-            f"accept them. Then {_TOKEN[0].lower()}{_TOKEN[1:]}, with a token of the same account"
+            f"accept them. Then {_TOKEN}, with a token of the same account"
         )
     elif found(errors.RepositoryNotFoundError):
         words = (
@@ -47,13 +48,16 @@ def explain(hub: Any, error: Exception, endpoint: str, model_id: str, revision: 
     elif found(errors.RevisionNotFoundError):
         words = f"{model_id} has no revision {revision!r} at {endpoint}; its branches and tags are at {page}/tree/main"
     elif found(errors.LocalTokenNotFoundError):
-        words = f"token=True asks for the saved token, and there is none. {_TOKEN}"
+        words = f"token=True asks for the saved token, and there is none: {_TOKEN}"
     elif found(errors.OfflineModeIsEnabled):
         words = "huggingface_hub was imported with HF_HUB_OFFLINE set, which it keeps. Unset it and start again"
     elif status in (401, 403):
-        words = f"{endpoint} refuses the token in use for {model_id} (status {status}). {_TOKEN}"
+        words = f"{endpoint} refuses the token in use for {model_id} (status {status}): {_TOKEN}"
     elif status == 404:
         words = f"{endpoint} lists the file {file!r} of {model_id}, and does not have it (status 404). Try again later"
+    elif status is None and file is None and isinstance(error, ValueError | TypeError | KeyError | AttributeError):
+        # The library trusts the answer to be JSON, and to have the keys of a model.
+        words = f"{endpoint} does not answer as a Hugging Face hub ({_reason(chain)}). Check HF_ENDPOINT"
     else:
         words = _unreachable(hub, chain, endpoint, model_id, status, file)
     return ModelNotFoundError(words)
@@ -65,7 +69,7 @@ def _unreachable(
     what = f"{file} of {model_id}" if file is not None else model_id
     begin = f"{what} could not be downloaded from {endpoint}: "
     if status == 429:
-        return f"{begin}too many requests (status 429). Wait some minutes; with a token more are allowed. {_TOKEN}"
+        return f"{begin}too many requests (status 429). Wait some minutes; with a token more are allowed: {_TOKEN}"
     if status is not None:
         return f"{begin}it answers with status {status}. Try again later. {_ELSEWHERE}"
     if any("Timeout" in type(one).__name__ for one in chain):
@@ -95,6 +99,8 @@ def _status(error: BaseException) -> int | None:
 
 def _reason(chain: list[BaseException]) -> str:
     """The operating system's words, where there are any; else the first line of the outermost error."""
+    if any(type(one).__name__ in _CUT_OFF for one in chain):
+        return "the connection was cut off"
     for one in reversed(chain):
         if isinstance(one, OSError) and one.strerror:
             return one.strerror

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from oxembed._core import known_model_types
@@ -34,6 +35,7 @@ _INDEX = "model.safetensors.index.json"
 _ONNX = ("onnx/model.onnx", "model.onnx")
 # Exporters name the file with a graph's weights after the graph: model.onnx_data, model.onnx_data_1, model.onnx.data.
 _EXTERNAL_DATA = re.compile(r"[._]data.*", re.DOTALL)
+_MAX_SETTINGS_BYTES = 16 * 1024 * 1024
 _PICKLES = re.compile(r"pytorch_model.*\.bin")
 
 
@@ -87,6 +89,19 @@ def needed_files(names: Collection[str], read: Callable[[str], bytes], onnx_file
     if MODULES not in names:
         absent.append(MODULES)
     return Needed([*(name for name in settings if name in names), *weights, *main, folder + _TOKENIZER], absent)
+
+
+def read_settings(path: Path) -> bytes:
+    """The content of a settings file of a snapshot.
+
+    Raises:
+        InvalidModelError: The file is larger than any settings are; the loader has the same limit.
+        OSError: The file cannot be read.
+    """
+    size = path.stat().st_size
+    if size > _MAX_SETTINGS_BYTES:
+        raise InvalidModelError(f"{path.name} has {size} bytes; at most {_MAX_SETTINGS_BYTES} are read")
+    return path.read_bytes()
 
 
 def _modules(content: bytes) -> list[Module]:
@@ -199,5 +214,5 @@ def stays_inside(path: str) -> bool:
 def _json(name: str, content: bytes) -> Any:
     try:
         return json.loads(content)
-    except ValueError as error:  # bad JSON, or bytes that are not UTF-8
+    except (ValueError, RecursionError) as error:  # bad JSON, bytes that are not UTF-8, or endless nesting
         raise InvalidModelError(f"{name} is not JSON: {error}") from None

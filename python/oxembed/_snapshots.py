@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import NamedTuple, cast
 from urllib.parse import quote
 
-from oxembed._model_files import needed_files
+from oxembed._model_files import needed_files, read_settings
 from oxembed.exceptions import InvalidModelError
 
+_UNFINISHED = ".oxembed-unfinished"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -46,7 +47,7 @@ class Snapshot(NamedTuple):
     def marker(self, onnx_file: str | None) -> Path:
         """The file that is there while a download is unfinished."""
         name = self.commit if onnx_file is None else f"{self.commit}-{quote(onnx_file, safe='')}"
-        return self.repository / ".oxembed-unfinished" / name
+        return self.repository / _UNFINISHED / name
 
     def problem(self, onnx_file: str | None = None) -> str | None:
         """Why this snapshot cannot be used as it is; `None` where it can."""
@@ -60,7 +61,7 @@ class Snapshot(NamedTuple):
         except FileNotFoundError as error:
             return f"it lacks {Path(error.filename).name}"
         except (InvalidModelError, OSError) as error:
-            return str(error)
+            return str(error).partition(". ")[0]  # what follows is advice about the repository, not the cache
         if missing := [name for name in needed.files if name not in here]:
             return f"it lacks {', '.join(missing)}"
         # Programs that want token embeddings leave out modules.json, without which the pooling would be another.
@@ -77,7 +78,7 @@ class Snapshot(NamedTuple):
         return {path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file()}
 
     def _read(self, name: str) -> bytes:
-        return (self.folder / name).read_bytes()
+        return read_settings(self.folder / name)
 
     def _listing(self) -> set[str] | None:
         """All names in the repository, where `huggingface_hub` has kept them (its version 1 and later)."""
@@ -120,6 +121,8 @@ def what_is_there(repository: Path, revision: str, onnx_file: str | None) -> str
         return f"it has no snapshot {revision}"
     if (repository / "refs" / revision).is_file():
         return f"its revision {revision!r} is unreadable: an unfinished download?"
+    if any((repository / _UNFINISHED).glob("*")):
+        return "a download was interrupted"
     return f"it has no revision {revision!r}; it has {', '.join(revisions(repository)) or 'none'}"
 
 

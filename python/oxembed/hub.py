@@ -103,12 +103,13 @@ def cache_folders(cache_dir: str | os.PathLike[str] | None = None) -> list[Path]
         ['my-cache']
     """
     if cache_dir is not None:
-        return [Path(cache_dir).expanduser()]
+        return [Path(cache_dir).expanduser().absolute()]
     environ = os.environ
     home = environ.get("HF_HOME") or str(Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     hub = environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or str(Path(home) / "hub")
     first = environ.get("SENTENCE_TRANSFORMERS_HOME")
-    return [Path(os.path.expandvars(folder)).expanduser() for folder in ([first] if first else []) + [hub]]
+    named = [first, hub] if first else [hub]
+    return [Path(os.path.expandvars(folder)).expanduser().absolute() for folder in named]
 
 
 def cached_models(cache_dir: str | os.PathLike[str] | None = None) -> list[CachedModel]:

@@ -110,6 +110,22 @@ def cut_off(after: int, times: int | None = None) -> Fault:
     return answer
 
 
+def trickle(piece: int, pause: float) -> Fault:
+    """Send it in pieces, with a pause before each."""
+
+    def answer(handler: Handler, data: bytes) -> bool:
+        if handler.command == "HEAD":
+            return False
+        handler.send_file(data, stop_after=0)
+        for start in range(0, len(data), piece):
+            threading.Event().wait(pause)
+            handler.wfile.write(data[start : start + piece])
+            handler.wfile.flush()
+        return True
+
+    return answer
+
+
 @dataclass
 class Stall:
     """Send so many bytes, say so, and then nothing until the test lets go."""
@@ -156,6 +172,14 @@ class Hub:
         return [path.split("/resolve/")[1].split("/", 1)[1] for path in paths if "/resolve/" in path]
 
 
+def _entry(name: str, data: bytes, *, path: str, git: str, large: str) -> dict[str, object]:
+    """A file as one of the hub's two listings describes it, which name the same things differently."""
+    entry: dict[str, object] = {path: name, "size": len(data), git: git_hash(data)}
+    return entry | (
+        {"lfs": {large: sha256(data), "size": len(data), "pointerSize": 134}} if name.endswith(LARGE) else {}
+    )
+
+
 class Handler(BaseHTTPRequestHandler):
     """One request."""
 
@@ -190,7 +214,9 @@ class Handler(BaseHTTPRequestHandler):
         return any(pattern.search(path) and fault(self, data) for pattern, fault in self._hub.faults)
 
     def _describe(self, path: str, rest: str) -> None:
-        model_id, _, revision = rest.partition("/revision/")
+        model_id, tree, revision = rest.partition("/tree/")
+        if not tree:
+            model_id, _, revision = rest.partition("/revision/")
         model = self._hub.models.get(model_id)
         if self._is_handled(path, b""):
             return
@@ -199,14 +225,15 @@ class Handler(BaseHTTPRequestHandler):
             return
         commit = model.find(revision or "main")
         if commit is None:
-            self.reply(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
+            is_folder = tree and model.find(revision.partition("/")[0]) is not None  # no test lists one that exists
+            self.reply(404, b"{}", {"X-Error-Code": "EntryNotFound" if is_folder else "RevisionNotFound"})
             return
-        siblings = []
-        for name, data in model.commits[commit].items():
-            sibling: dict[str, object] = {"rfilename": name, "size": len(data), "blobId": git_hash(data)}
-            if name.endswith(LARGE):
-                sibling["lfs"] = {"sha256": sha256(data), "size": len(data), "pointerSize": 134}
-            siblings.append(sibling)
+        files = model.commits[commit]
+        if tree:
+            listed = [_entry(name, data, path="path", git="oid", large="oid") for name, data in files.items()]
+            self.reply(200, json.dumps([{"type": "file", **entry} for entry in listed]).encode(), {})
+            return
+        siblings = [_entry(name, data, path="rfilename", git="blobId", large="sha256") for name, data in files.items()]
         facts = {"id": model_id, "modelId": model_id, "sha": commit, "siblings": siblings, "private": False, "tags": []}
         self.reply(200, json.dumps(facts).encode(), {"Content-Type": "application/json"})
 
@@ -235,7 +262,7 @@ class Handler(BaseHTTPRequestHandler):
         commits = [files for model in self._hub.models.values() for files in model.commits.values()]
         data = next(data for files in commits for data in files.values() if sha256(data) == wanted)
         if not self._is_handled(path, data):
-            self.send_file(data)
+            self.send_file(data, headers={"Content-Disposition": f'inline; filename="{path.split("/")[-2]}";'})
 
     def send_file(self, data: bytes, *, headers: dict[str, str] | None = None, stop_after: int | None = None) -> None:
         """Send a file or the range of it that is asked for; with `stop_after`, promise all and send less."""

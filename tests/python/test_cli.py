@@ -11,6 +11,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -205,7 +206,10 @@ def test_failures_say_what_happened(tmp_path: Path, texts_file: Path) -> None:
     fails(run("embed", "-i", str(tmp_path)), str(tmp_path), "directory")
     fails(run("embed", "x", "-o", str(tmp_path / "none" / "v.npy")), "folder does not exist")
     fails(run("embed", "x", "-m", "no/such/model"), "there is no folder", "no/such/model")
-    fails(run("embed", "x", "-m", "no-such/model", HF_HUB_CACHE=str(tmp_path)), "hf download no-such/model")
+    fails(
+        run("embed", "x", "-m", "no-such/model", HF_HUB_CACHE=str(tmp_path)),
+        "no-such/model could not be downloaded from http://127.0.0.1:9",
+    )
     fails(run("embed", "x", "-m", str(tmp_path)), str(tmp_path))
     fails(run("embed", "x", "--provider", "cuda", "-m", MODEL), "cuda")
     fails(run("embed", "x", "--prompt-name", "nonsense", "-m", MODEL), "nonsense", "query")
@@ -333,8 +337,9 @@ def test_search_in_nothing(stdin: str) -> None:
 
 
 def on_terminal(*arguments: str, columns: int = 60) -> str:
-    """What a command writes to a terminal."""
+    """What is left on a terminal of what a command writes: of each line, what comes after the last return."""
     main, second = pty.openpty()
+    termios.tcsetwinsize(second, (24, columns))
     process = subprocess.Popen(
         [sys.executable, "-m", "oxembed", *arguments],
         stdin=subprocess.DEVNULL,
@@ -357,7 +362,8 @@ def on_terminal(*arguments: str, columns: int = 60) -> str:
         output += part
     os.close(main)
     assert process.wait(timeout=10) == 0
-    return output.decode().replace("\r\n", "\n")
+    lines = output.decode().replace("\r\n", "\n").split("\n")
+    return "\n".join(line.rpartition("\r")[2] for line in lines)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX terminals")
@@ -387,7 +393,7 @@ def test_info(tmp_path: Path) -> None:
     assert Path(facts["onnxruntime_library"]).is_file()
     assert facts["embedded_model"] == "all-MiniLM-L6-v2"
     assert (Path(facts["embedded_model_folder"]) / "config.json").is_file()
-    assert facts["cached_models"] == ["org/name"]
+    assert [model["name"] for model in facts["cached_models"]] == ["org/name"]
     readable = run("info", HF_HUB_CACHE=str(tmp_path))
     assert readable.returncode == 0
     for value in (facts["oxembed"], facts["onnxruntime"], facts["onnxruntime_library"], "org/name"):
@@ -412,7 +418,7 @@ def test_info_of_a_model(small: Embedder) -> None:
 
 def test_version_and_help() -> None:
     assert run("--version").stdout == f"oxembed {__version__}\n"
-    for arguments in ([], ["embed"], ["search"], ["info"], ["calibrate"]):
+    for arguments in ([], ["embed"], ["search"], ["info"], ["models"], ["download"], ["calibrate"], ["export"]):
         done = run(*arguments, "--help")
         assert done.returncode == 0
         assert "examples:" in done.stdout

@@ -232,13 +232,21 @@ def test_processes_with_the_same_wish(served: Hub, files: dict[str, bytes], gold
 
 
 def test_what_other_programs_downloaded_is_used(served: Hub, files: dict[str, bytes]) -> None:
-    from huggingface_hub import hf_hub_download
+    """`hf download`, which takes everything, and sentence-transformers, which asks for one file after the other."""
+    from huggingface_hub import hf_hub_download, snapshot_download
 
-    served.add("org/name", files)
-    for name in NEEDED | {"model.safetensors"}:
-        folder = hf_hub_download("org/name", name, endpoint=served.url, cache_dir=os.environ["HF_HUB_CACHE"])
+    cache = os.environ["HF_HUB_CACHE"]
+    served.add("org/all", files)
+    served.add("org/some", files)
+    everything = snapshot_download("org/all", endpoint=served.url, cache_dir=cache)
+    paths = [
+        hf_hub_download("org/some", name, endpoint=served.url, cache_dir=cache)
+        for name in NEEDED | {"model.safetensors"}
+    ]
     served.requests.clear()
-    assert folder.startswith(hub.resolve("org/name").folder)
+    assert hub.resolve("org/all").folder == everything
+    some = hub.resolve("org/some").folder
+    assert all(Path(path).is_relative_to(some) for path in paths)
     assert served.requests == []
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
-from oxembed._model_files import MODULES, needed_files
+from oxembed._model_files import MODULES, needed_files, read_settings
 from oxembed.exceptions import InvalidModelError
 
+ROOT = Path(__file__).resolve().parents[2]
 TRANSFORMER = "sentence_transformers.models.Transformer"
 POOLING = "sentence_transformers.models.Pooling"
 DENSE = "sentence_transformers.sentence_transformer.modules.dense.Dense"
@@ -110,6 +113,26 @@ def test_the_onnx_file_that_is_asked_for() -> None:
         plan(names, onnx_file="onnx/no.onnx")
 
 
+def test_every_settings_file_that_the_loader_reads() -> None:
+    """The loader is in another language; what its sources name is downloaded."""
+    sources = [path for path in (ROOT / "src").rglob("*.rs") if "tests" not in path.parts]
+    code = "".join(path.read_text(encoding="utf-8").split("#[cfg(test)]")[0] for path in sources)
+    code = re.sub(r"^\s*//.*$", "", code, flags=re.MULTILINE)
+    named = set(re.findall(r'"([\w-]+\.(?:json|jinja))"', code))
+    assert {"modules.json", "sentence_bert_config.json", "chat_template.jinja", "tokenizer.json"} <= named
+    unread = {"vocab.json", "model.safetensors.index.json"}  # named in a message; taken where there are shards
+    wanted = (named - unread) | {"model.safetensors", "1_Pooling/config.json"}
+    assert set(plan(wanted)) == wanted
+
+
+def test_settings_that_are_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "modules.json"
+    with path.open("wb") as stream:
+        stream.truncate(16 * 1024 * 1024 + 1)
+    with pytest.raises(InvalidModelError, match=r"modules\.json has 16777217 bytes"):
+        read_settings(path)
+
+
 def test_what_would_change_the_model_comes_along() -> None:
     """The loader refuses folders with these; without them it would load another model."""
     names = SMALL | {"model.safetensors", "adapter_config.json", "chat_template.jinja", "special_tokens_map.json"}
@@ -152,6 +175,7 @@ def test_a_dense_layer_without_safetensors(dense: set[str]) -> None:
         b"{",
         b"\xff",
         b"[]",
+        b"[" * 100_000,
         b"{}",
         b"null",
         b"[3]",
