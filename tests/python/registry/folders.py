@@ -23,8 +23,9 @@ _TOKENIZERS: Mapping[str, str] = {
     "Qwen2Tokenizer": "qwen3-lasttoken",
     "GemmaTokenizerFast": "gemma3-mean-dense",
 }
-# Those whose own tokenizer_config.json fits the small tokenizer; of the others, what cuts and pads.
-_OWN_SETTINGS = ("BertTokenizer", "XLMRobertaTokenizer", "PreTrainedTokenizerFast")
+# Those whose own tokenizer_config.json fits the small tokenizer; of the others, what cuts and pads: transformers makes
+# parts of XLM-R's, Qwen's and Gemma's tokenizers anew by their class, which is not what these small ones have.
+_OWN_SETTINGS = ("BertTokenizer", "PreTrainedTokenizerFast")
 # More than the tokenizers have words, and more than the texts have tokens.
 _ROWS = 2_048
 
