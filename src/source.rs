@@ -5,13 +5,15 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::graph::{Architecture, Author, author, known_model_types};
+use crate::onnx::OnnxFile;
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::Graph;
 use crate::weights::Weights;
 
-const WEIGHTS: &str = "model.safetensors";
+/// The weights of a graph that is written.
+pub const WEIGHTS: &str = "model.safetensors";
 /// Where exporters put the graph.
-const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
+pub const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
 /// A graph ready for sessions, and what is known of it.
 pub struct Source {
@@ -21,14 +23,30 @@ pub struct Source {
     pub name: String,
     /// `model_type` of config.json, or `onnx`.
     pub family: String,
-    /// Numbers in the weights; 0 for an ONNX file.
+    /// Numbers in the weights.
     pub parameters: usize,
     /// What is known of the graph.
     pub architecture: Option<Architecture>,
 }
 
+/// Which graph runs, before anything large is read.
+pub enum Choice {
+    /// One that `author` writes over `weights`.
+    Written { author: Box<dyn Author>, weights: PathBuf },
+    /// The ONNX file `path`; `author` knows its family, if anybody does.
+    File { path: PathBuf, author: Option<Box<dyn Author>> },
+}
+
 /// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
 pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut Vec<String>) -> Result<Source> {
+    match decide(folder, onnx_file, assumptions)? {
+        Choice::Written { author, weights } => written_source(author.as_ref(), &weights),
+        Choice::File { path, author } => Ok(onnx_source(folder, path, author.as_deref())),
+    }
+}
+
+/// What [`choose`] makes ready to run.
+pub fn decide(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut Vec<String>) -> Result<Choice> {
     let author = match &folder.transformer {
         // An ONNX file may come with a config.json that is not a transformer's.
         Some(config) if onnx_file.is_none() || config.has("model_type") => author(config),
@@ -42,12 +60,12 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
             return Err(EmbeddingError::invalid_model(&path, problem));
         }
         // Settings that we could not write a graph for do not matter to a graph that exists.
-        return Ok(onnx_source(folder, path, author.ok().flatten().as_deref()));
+        return Ok(Choice::File { path, author: author.ok().flatten() });
     }
     let weights = folder.transformer_path.join(WEIGHTS);
     let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
     match (author, onnx) {
-        (Ok(Some(author)), _) if weights.is_file() => written_source(author.as_ref(), &weights),
+        (Ok(Some(author)), _) if weights.is_file() => Ok(Choice::Written { author, weights }),
         (Ok(author), Some(onnx)) => {
             if author.is_none() && weights.is_file() {
                 assumptions.push(format!(
@@ -55,12 +73,12 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
                     onnx.display()
                 ));
             }
-            Ok(onnx_source(folder, onnx, author.as_deref()))
+            Ok(Choice::File { path: onnx, author })
         }
         (Ok(Some(_)), None) => Err(no_weights(folder, &weights)),
         (Ok(None), None) => Err(unknown_family(folder)),
         // A setting that we could not write a graph for does not matter to a graph that exists.
-        (Err(_), Some(onnx)) if !weights.is_file() => Ok(onnx_source(folder, onnx, None)),
+        (Err(_), Some(path)) if !weights.is_file() => Ok(Choice::File { path, author: None }),
         (Err(error), _) => Err(error),
     }
 }
@@ -85,13 +103,15 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
     let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
     // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
     let architecture = author.map(|author| Architecture { positions: None, ..author.architecture() });
-    Source {
-        graph: Graph::File(path),
-        name,
-        family: model_type.unwrap_or("onnx").to_owned(),
-        parameters: 0,
-        architecture,
-    }
+    let parameters = match OnnxFile::open(&path) {
+        Ok(file) => file.parameters(),
+        Err(error) => {
+            // ONNX Runtime is the judge of the file: it may know a format that we do not, and else says what is wrong.
+            tracing::debug!(%error, "the parameters of the ONNX file cannot be counted");
+            0
+        }
+    };
+    Source { graph: Graph::File(path), name, family: model_type.unwrap_or("onnx").to_owned(), parameters, architecture }
 }
 
 fn no_weights(folder: &ModelFolder, weights: &Path) -> EmbeddingError {

@@ -3,11 +3,11 @@
 //! The header is parsed by the `safetensors` crate, which bounds its size and refuses overlapping or dangling ranges;
 //! this module adds what a model needs: names with any prefix, expected shapes, and errors that say which tensor.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
@@ -102,6 +102,8 @@ pub struct Weights {
     others: BTreeMap<String, Dtype>,
     /// Put before every name that an author asks for: `bert.`, `model.` or nothing.
     prefix: String,
+    /// Full names of the tensors that were asked for.
+    asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Weights {
@@ -141,7 +143,7 @@ impl Weights {
                 StoredTensor { name: name.clone(), shape: info.shape.clone(), dtype, file: Arc::clone(&file), range };
             tensors.insert(name, tensor);
         }
-        Ok(Self { path: path.to_owned(), real_path, tensors, others, prefix: String::new() })
+        Ok(Self { path: path.to_owned(), real_path, tensors, others, prefix: String::new(), asked: Arc::default() })
     }
 
     /// The folder that holds the file itself: a Hugging Face cache has links to files elsewhere.
@@ -210,7 +212,19 @@ impl Weights {
                 format!("config.json asks for the shape {shape:?}"),
             ));
         }
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(tensor.name.clone());
         Ok(tensor)
+    }
+
+    /// All tensors of a floating-point type, by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &StoredTensor> {
+        self.tensors.values()
+    }
+
+    /// The tensors that nobody has asked for so far.
+    pub fn unused(&self) -> Vec<&StoredTensor> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tensors.values().filter(|tensor| !asked.contains(&tensor.name)).collect()
     }
 
     fn full_name(&self, name: &str) -> String {

@@ -21,6 +21,7 @@ from oxembed.exceptions import (
     ProviderUnavailableError,
     ServiceUnavailableError,
 )
+from oxembed.inspection import Inspection, inspect
 from oxembed.results import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
@@ -35,6 +36,7 @@ __all__ = [
     "Embedder",
     "HealthStatus",
     "InferenceError",
+    "Inspection",
     "InternalError",
     "InvalidInputError",
     "InvalidModelError",
@@ -46,4 +48,5 @@ __all__ = [
     "SessionPlacement",
     "Usage",
     "__version__",
+    "inspect",
 ]

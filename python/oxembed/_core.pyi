@@ -6,7 +6,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CancellationToken", "Embedder", "Usage", "__version__", "initialize"]
+__all__ = ["CancellationToken", "Embedder", "Usage", "__version__", "initialize", "inspect"]
 
 __version__: str
 
@@ -72,3 +72,4 @@ class Embedder:
     def placement(self) -> list[dict[str, object]]: ...
 
 def initialize(library: str | None) -> str: ...
+def inspect(path: str, *, runtime_problem: str | None) -> str: ...

@@ -154,7 +154,7 @@ impl GraphBuilder {
             dims: dimensions(shape),
             data_type: data_type as i32,
             name: name.clone(),
-            raw_data,
+            raw_data: raw_data.into(),
             ..TensorProto::default()
         });
         Value(name)
@@ -209,6 +209,7 @@ impl GraphBuilder {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
+            ..ModelProto::default()
         };
         WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, nodes }
     }
@@ -231,7 +232,7 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
             AttributeType::Float as i32
         }
         Attribute::String(value) => {
-            proto.s = value.as_bytes().to_vec();
+            proto.s = value.as_bytes().to_vec().into();
             AttributeType::String as i32
         }
     };

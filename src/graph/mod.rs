@@ -9,12 +9,12 @@ mod builder;
 mod distilbert;
 mod encoder;
 mod mpnet;
-mod proto;
 
 pub use builder::{Initializer, InitializerData, WrittenGraph};
 
 use crate::config::Document;
 use crate::error::Result;
+use crate::onnx::proto;
 use crate::weights::Weights;
 
 /// How positions are numbered.

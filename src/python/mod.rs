@@ -3,6 +3,7 @@
 mod cancellation;
 mod embedder;
 mod exceptions;
+mod inspect;
 mod results;
 mod texts;
 
@@ -26,5 +27,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<embedder::PyEmbedder>()?;
     module.add_class::<cancellation::CancellationToken>()?;
     module.add_class::<results::Usage>()?;
+    module.add_function(wrap_pyfunction!(inspect::inspect, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

@@ -3,8 +3,8 @@
 Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
 """
 
-from oxembed._arguments import embed, info, search
+from oxembed._arguments import embed, info, inspect, search
 
-COMMANDS = (embed, search, info)
+COMMANDS = (embed, search, info, inspect)
 
 __all__ = ["COMMANDS"]
