@@ -19,7 +19,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from oxembed import _core, hub, runtime
 from oxembed._lifecycle import NativeCall
@@ -40,6 +40,8 @@ __all__ = [
     "Weights",
     "inspect",
 ]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,7 +301,7 @@ class Provider:
         provider: As `provider=` spells it.
         name: As ONNX Runtime spells it.
         installed: Whether this ONNX Runtime has it.
-        placement: Nodes by provider in a real session, after ONNX Runtime's optimizations; `None` without a session.
+        placement: Nodes by provider, as ONNX Runtime gave them out in a session; `None` where there was none.
         coverage: What is computed without the provider; empty where it has no rules.
         explanation: What the above is, or why there is nothing.
     """
@@ -412,44 +414,50 @@ def _file(path: object) -> str | None:
 
 def _inspection(values: dict[str, Any]) -> Inspection:
     """The result of the compiled module with its types."""
-    graph, weights, model = values["graph"], values["weights"], values["model"]
     return Inspection(
         path=values["path"],
         kind=values["kind"],
-        runs=None if values["runs"] is None else Runs(**values["runs"]),
-        model=None if model is None else Model(**_tuples(model)),
-        tokenizer=None if values["tokenizer"] is None else Tokenizer(**values["tokenizer"]),
-        weights=None if weights is None else Weights(**_tuples(weights)),
-        graph=None if graph is None else _graph(graph),
-        providers=tuple(
-            Provider(**{**one, "coverage": tuple(Coverage(**_tuples(part)) for part in one["coverage"])})
-            for one in values["providers"]
-        ),
+        runs=_optional(Runs, values["runs"]),
+        model=_optional(Model, values["model"]),
+        tokenizer=_optional(Tokenizer, values["tokenizer"]),
+        weights=_optional(Weights, values["weights"]),
+        graph=None if values["graph"] is None else _graph(values["graph"]),
+        providers=tuple(_made(Provider, one, coverage=_each(Coverage, one["coverage"])) for one in values["providers"]),
         unused_files=tuple(values["unused_files"]),
-        findings=tuple(Finding(**finding) for finding in values["findings"]),
+        findings=_each(Finding, values["findings"]),
     )
 
 
 def _graph(values: dict[str, Any]) -> Graph:
-    return Graph(
-        **{
-            **values,
-            "inputs": tuple(Port(**_tuples(port)) for port in values["inputs"]),
-            "outputs": tuple(Port(**_tuples(port)) for port in values["outputs"]),
-            "parameters_by_dtype": {
-                name: ParameterCount(**count) for name, count in values["parameters_by_dtype"].items()
-            },
-            "external_data": tuple(ExternalData(**one) for one in values["external_data"]),
-        }
+    counts: dict[str, dict[str, Any]] = values["parameters_by_dtype"]
+    return _made(
+        Graph,
+        values,
+        inputs=_each(Port, values["inputs"]),
+        outputs=_each(Port, values["outputs"]),
+        parameters_by_dtype={name: _made(ParameterCount, count) for name, count in counts.items()},
+        external_data=_each(ExternalData, values["external_data"]),
     )
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+def _optional(kind: type[_T], values: dict[str, Any] | None) -> _T | None:
+    return None if values is None else _made(kind, values)
 
 
-def _plain(value: Any) -> Any:
+def _each(kind: type[_T], values: list[dict[str, Any]]) -> tuple[_T, ...]:
+    return tuple(_made(kind, one) for one in values)
+
+
+def _made(kind: type[_T], values: dict[str, Any], **replaced: object) -> _T:
+    """One of the classes above, from its attributes; lists become tuples."""
+    plain = {
+        name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in values.items()
+    }
+    return kind(**{**plain, **replaced})
+
+
+def _plain(value: object) -> object:
     """Tuples as lists, at every depth."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+        return {key: _plain(item) for key, item in cast("dict[str, object]", value).items()}
+    return [_plain(item) for item in cast("tuple[object, ...]", value)] if isinstance(value, tuple) else value

@@ -104,7 +104,7 @@ impl Answer {
         Self::none(if is_installed {
             "not computed: this version of oxembed runs graphs on the CPU, so no session was made with it"
         } else {
-            "not computed: only a session with the provider tells, and this ONNX Runtime was built without it"
+            "not computed: only a session with the provider tells, and this ONNX Runtime does not have it"
         })
     }
 }
@@ -132,7 +132,7 @@ fn answers(
     let cpu = Answer {
         placement: Some(placement),
         coverage: Vec::new(),
-        explanation: "nodes of a real session, after ONNX Runtime's optimizations".to_owned(),
+        explanation: "nodes as ONNX Runtime gave them out in a session that was made for this".to_owned(),
     };
     let coreml = match coreml(&skeleton, library) {
         Ok(coverage) => Answer {

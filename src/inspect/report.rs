@@ -227,7 +227,7 @@ pub struct ProviderFacts {
     pub name: String,
     /// Whether the ONNX Runtime at hand has it.
     pub installed: bool,
-    /// Nodes by provider in a real session, after ONNX Runtime's optimizations; none where there was no session.
+    /// Nodes by provider, as ONNX Runtime gave them out in a session; none where there was no session.
     pub placement: Option<BTreeMap<String, usize>>,
     /// What is computed without the provider.
     pub coverage: Vec<Coverage>,

@@ -2,6 +2,9 @@
 //!
 //! ONNX Runtime tells the shapes of a graph's outputs, so every value is made an output of a copy of the graph. The values
 //! of a subgraph are inferred the same way: as a graph of its own, whose inputs are what it takes from outside.
+//!
+//! ONNX Runtime's checker has its shapes from the library `onnx`, which knows the same rules but none of the operators of
+//! `com.microsoft`: behind one of these it takes every shape for one that varies, where ONNX Runtime itself knows it.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -38,7 +41,7 @@ pub struct ValueShape {
 /// A graph and the shapes of its own values.
 #[derive(Debug, Default)]
 pub struct Shapes {
-    /// By name; values of unknown shape are left out.
+    /// By name; what is no tensor is left out.
     pub values: HashMap<String, ValueShape>,
     /// Those of the graphs in `g` attributes, in the order of nodes and attributes.
     pub subgraphs: Vec<Shapes>,
@@ -122,7 +125,7 @@ impl Inference<'_> {
             outside.values.insert(input.name.clone(), input.clone());
         }
         for (name, inferred) in values {
-            shapes.values.extend(shape(&inferred).map(|shape| (name.clone(), shape)));
+            shapes.values.insert(name.clone(), shape(&inferred));
             outside.values.insert(name.clone(), value_info(name, &inferred));
         }
         let initializers = well_formed(bytes).filter(|field| field.number == GRAPH_INITIALIZER);
@@ -185,18 +188,19 @@ fn outer_names(graph: &GraphProto, names: &mut BTreeSet<String>) {
     names.extend(used);
 }
 
-/// What a graph says of its input or output. One without a shape counts as fixed and of no dimensions: so the checker of
-/// ONNX Runtime reads it.
+/// What a graph says of its input or output.
 fn declared(value: &ValueInfoProto) -> Option<ValueShape> {
     let tensor = value.r#type.as_ref()?.tensor_type.as_ref()?;
-    let dimensions = tensor.shape.as_ref().map_or(&[][..], |shape| &shape.dim);
-    let is_fixed = dimensions.iter().all(|dimension| dimension.dim_value.is_some_and(|size| size > 0));
-    Some(ValueShape { rank: dimensions.len(), is_fixed })
+    let size = |dimension: &DimensionProto| dimension.dim_value.unwrap_or(-1);
+    let shape = tensor.shape.as_ref().map(|shape| shape.dim.iter().map(size).collect());
+    Some(self::shape(&Inferred { element: tensor.elem_type, shape }))
 }
 
-fn shape(inferred: &Inferred) -> Option<ValueShape> {
-    let shape = inferred.shape.as_ref()?;
-    Some(ValueShape { rank: shape.len(), is_fixed: shape.iter().all(|size| *size > 0) })
+/// A tensor of which not even the number of dimensions is known counts as fixed and of none: so the checker of ONNX
+/// Runtime reads it, and its numbers are ours.
+fn shape(inferred: &Inferred) -> ValueShape {
+    let sizes = inferred.shape.as_deref().unwrap_or_default();
+    ValueShape { rank: sizes.len(), is_fixed: sizes.iter().all(|size| *size > 0) }
 }
 
 fn value_info(name: String, inferred: &Inferred) -> ValueInfoProto {

@@ -6,13 +6,15 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from oxembed._commands.console import shown, wrapped
 from oxembed.inspection import Coverage, Finding, Graph, Inspection, Model, Port, Provider, Tokenizer, Weights, inspect
 
 _COLUMNS = 80
 _NAMES = 18
-_MANY = 1000
+# A list of ten thousand names is for --json.
+_MANY_LINES = 40
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -43,10 +45,7 @@ def _lines(inspection: Inspection) -> Iterable[str]:
         yield from _section("Graph", _graph(inspection.graph))
         yield from _operators(inspection.graph)
     if inspection.providers:
-        yield ""
-        yield "Execution providers"
-        for provider in inspection.providers:
-            yield from _provider(provider)
+        yield from _providers(inspection.providers)
     if inspection.unused_files:
         yield from _section("Not used", {"files": list(inspection.unused_files)})
     yield from _findings(inspection.findings)
@@ -72,7 +71,7 @@ def _rows(facts: Mapping[str, object], indent: str = "") -> Iterable[str]:
 
 
 def _broken(text: str, columns: int) -> list[str]:
-    return wrapped(shown(text), columns, _MANY) if shown(text) else []
+    return wrapped(shown(text), columns, _MANY_LINES) if shown(text) else []
 
 
 def _worded(value: object) -> str:
@@ -106,7 +105,9 @@ def _model(model: Model) -> dict[str, object]:
 
 
 def _tokenizer(tokenizer: Tokenizer) -> dict[str, object]:
-    special = [f"{name} {'not in the vocabulary' if id is None else id}" for name, id in tokenizer.special_tokens.items()]
+    special = [
+        f"{name} {'not in the vocabulary' if id is None else id}" for name, id in tokenizer.special_tokens.items()
+    ]
     return {
         "algorithm": tokenizer.algorithm,
         "vocabulary": tokenizer.vocabulary_size,
@@ -146,14 +147,16 @@ def _graph(graph: Graph) -> dict[str, object]:
         "parameters": f"{graph.parameters:,} in {graph.initializers:,} initializers, {graph.parameter_bytes:,} bytes",
         "stored as": [f"{name}: {count.parameters:,} in {count.tensors:,} initializers" for name, count in counts],
         "external data": [
-            f"{one.location}: {'missing' if one.bytes is None else f'{one.bytes:,} bytes'}, {one.tensors:,} initializers"
+            f"{one.location}: {one.tensors:,} initializers, {'missing' if one.bytes is None else f'{one.bytes:,} bytes'}"
             for one in graph.external_data
         ],
     }
 
 
 def _port(port: Port) -> str:
-    dimensions = "any shape" if port.shape is None else ", ".join("?" if one is None else str(one) for one in port.shape)
+    dimensions = (
+        "any shape" if port.shape is None else ", ".join("?" if one is None else str(one) for one in port.shape)
+    )
     return f"{port.name}: {port.dtype or 'not a tensor'} ({dimensions})"
 
 
@@ -169,34 +172,54 @@ def _operators(graph: Graph) -> Iterable[str]:
             yield f"{left:<38}  {right}".rstrip()
 
 
+def _providers(providers: tuple[Provider, ...]) -> Iterable[str]:
+    yield ""
+    yield "Execution providers"
+    known = [one for one in providers if one.placement is not None or one.coverage]
+    for provider in known:
+        yield from _provider(provider)
+    rest: dict[str, list[str]] = {}
+    for provider in providers:
+        if provider not in known:
+            rest.setdefault(provider.explanation, []).append(provider.provider)
+    for explanation, names in rest.items():
+        first, *more = _broken(", ".join(names), _COLUMNS - 2)
+        yield f"  {first}"
+        yield from (f"  {line}" for line in [*more, *(f"  {line}" for line in _broken(explanation, _COLUMNS - 4))])
+
+
 def _provider(provider: Provider) -> Iterable[str]:
-    state = "installed" if provider.installed else "not installed"
-    yield from _rows({f"  {provider.provider}": f"{state}; {provider.explanation}"})
+    yield f"  {provider.provider}"
+    state = "" if provider.installed else "; the provider is not installed"
+    yield from (f"    {line}" for line in _broken(f"{provider.explanation}{state}", _COLUMNS - 4))
     for name, nodes in (provider.placement or {}).items():
-        yield from _rows({"": f"{nodes:,} nodes on {name}"})
+        yield f"    {nodes:>8,}  {shown(name)}"
+    if provider.coverage:
+        yield f"    {'format':<15}{'shapes':<20}{'nodes':>14}{'parts':>6}  op, shape, rank"
     for part in provider.coverage:
-        yield from _rows({"": _coverage(part)})
+        nodes = f"{part.supported_nodes:,} of {part.nodes:,}"
+        left = (part.nodes_unsupported_by_operator, part.nodes_unsupported_by_shape, part.nodes_unsupported_by_rank)
+        counts = ", ".join(f"{count:,}" for count in left)
+        yield f"    {part.format:<15}{part.shapes:<20}{nodes:>14}{part.partitions:>6,}  {counts}"
+    for name, operators in _left(provider.coverage).items():
+        text = f"operators that {name} lacks: {', '.join(operators)}"
+        yield from (f"    {line}" for line in _broken(text, _COLUMNS - 4))
 
 
-def _coverage(part: Coverage) -> str:
-    text = (
-        f"{part.format}, shapes {part.shapes}: {part.supported_nodes:,} of {part.nodes:,} nodes "
-        f"in {part.partitions:,} {'partition' if part.partitions == 1 else 'partitions'}"
-    )
-    reasons = {
-        "operator": part.nodes_unsupported_by_operator,
-        "shape": part.nodes_unsupported_by_shape,
-        "rank": part.nodes_unsupported_by_rank,
+def _left(coverage: tuple[Coverage, ...]) -> dict[str, list[str]]:
+    """Operators that are not supported, by format: they do not depend on shapes."""
+    return {
+        part.format: [name.removeprefix("ai.onnx:") for name in part.unsupported_operators]
+        for part in coverage
+        if part.unsupported_operators
     }
-    left = ", ".join(f"{count:,} by {reason}" for reason, count in reasons.items() if count)
-    operators = ", ".join(name.removeprefix("ai.onnx:") for name in part.unsupported_operators)
-    return f"{text}{f'; left {left}' if left else ''}{f' ({operators})' if operators else ''}"
 
 
 def _findings(findings: tuple[Finding, ...]) -> Iterable[str]:
     yield ""
     yield "Findings" if findings else "Nothing suspicious."
     for finding in findings:
-        place = f" [{finding.file}]" if finding.file is not None and finding.file not in finding.message else ""
+        named = finding.file is None or Path(finding.file).name in finding.message
+        place = "" if named else f" ({Path(str(finding.file)).name})"
         yield from _rows({f"  {finding.severity}": f"{finding.code}: {finding.message}{place}"})
         yield from _rows({"": f"-> {finding.remedy}"})
