@@ -402,7 +402,7 @@ def _file(path: object) -> str | None:
     """The path of a file, if `path` is one; what is wrong with any other is said where folders are looked for."""
     if not isinstance(path, str | os.PathLike):
         return None
-    given: object = os.fspath(path)
+    given = os.fspath(cast("str | os.PathLike[str] | os.PathLike[bytes]", path))
     if not isinstance(given, str):
         return None
     file = Path(given).expanduser() if given.startswith("~") else Path(given)
@@ -450,10 +450,12 @@ def _each(kind: type[_T], values: list[dict[str, Any]]) -> tuple[_T, ...]:
 
 def _made(kind: type[_T], values: dict[str, Any], **replaced: object) -> _T:
     """One of the classes above, from its attributes; lists become tuples."""
-    plain = {
-        name: tuple(cast("list[Any]", value)) if isinstance(value, list) else value for name, value in values.items()
-    }
+    plain: dict[str, Any] = {name: _immutable(value) for name, value in values.items()}
     return kind(**{**plain, **replaced})
+
+
+def _immutable(value: object) -> object:
+    return tuple(cast("list[object]", value)) if isinstance(value, list) else value
 
 
 def _plain(value: object) -> object:

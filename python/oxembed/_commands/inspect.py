@@ -7,9 +7,22 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import cast
 
 from oxembed._commands.console import shown, wrapped
-from oxembed.inspection import Coverage, Finding, Graph, Inspection, Model, Port, Provider, Tokenizer, Weights, inspect
+from oxembed.inspection import (
+    Coverage,
+    ExternalData,
+    Finding,
+    Graph,
+    Inspection,
+    Model,
+    Port,
+    Provider,
+    Tokenizer,
+    Weights,
+    inspect,
+)
 
 _COLUMNS = 80
 _NAMES = 18
@@ -61,7 +74,7 @@ def _rows(facts: Mapping[str, object], indent: str = "") -> Iterable[str]:
     """Names in one column, values in another, one item of a list a line; what is not known is left out."""
     margin = len(indent) + _NAMES
     for name, value in facts.items():
-        items = value if isinstance(value, list | tuple) else [value]
+        items = cast("list[object]", value) if isinstance(value, list) else [value]
         lines = [line for item in items for line in _broken(_worded(item), _COLUMNS - margin)]
         if value is None or not lines:
             continue
@@ -146,11 +159,13 @@ def _graph(graph: Graph) -> dict[str, object]:
         "functions": graph.functions or None,
         "parameters": f"{graph.parameters:,} in {graph.initializers:,} initializers, {graph.parameter_bytes:,} bytes",
         "stored as": [f"{name}: {count.parameters:,} in {count.tensors:,} initializers" for name, count in counts],
-        "external data": [
-            f"{one.location}: {one.tensors:,} initializers, {'missing' if one.bytes is None else f'{one.bytes:,} bytes'}"
-            for one in graph.external_data
-        ],
+        "external data": [_external(one) for one in graph.external_data],
     }
+
+
+def _external(data: ExternalData) -> str:
+    size = "missing" if data.bytes is None else f"{data.bytes:,} bytes"
+    return f"{data.location}: {data.tensors:,} initializers, {size}"
 
 
 def _port(port: Port) -> str:
@@ -197,10 +212,10 @@ def _provider(provider: Provider) -> Iterable[str]:
     if provider.coverage:
         yield f"    {'format':<15}{'shapes':<20}{'nodes':>14}{'parts':>6}  op, shape, rank"
     for part in provider.coverage:
-        nodes = f"{part.supported_nodes:,} of {part.nodes:,}"
+        taken = f"{part.supported_nodes:,} of {part.nodes:,}"
         left = (part.nodes_unsupported_by_operator, part.nodes_unsupported_by_shape, part.nodes_unsupported_by_rank)
         counts = ", ".join(f"{count:,}" for count in left)
-        yield f"    {part.format:<15}{part.shapes:<20}{nodes:>14}{part.partitions:>6,}  {counts}"
+        yield f"    {part.format:<15}{part.shapes:<20}{taken:>14}{part.partitions:>6,}  {counts}"
     for name, operators in _left(provider.coverage).items():
         text = f"operators that {name} lacks: {', '.join(operators)}"
         yield from (f"    {line}" for line in _broken(text, _COLUMNS - 4))
