@@ -103,7 +103,7 @@ impl Folder<'_> {
         self.model.complete(folder);
         let mut assumptions = Vec::new();
         let choice = source::decide(folder, None, &mut assumptions);
-        let architecture = choice.as_ref().ok().and_then(|choice| architecture(choice));
+        let architecture = choice.as_ref().ok().and_then(architecture);
         match choice {
             Ok(choice) => self.choice(folder, choice),
             Err(error) => {
@@ -120,8 +120,9 @@ impl Folder<'_> {
     /// A folder that does not load: its weights and ONNX file are looked at all the same.
     fn remains(&mut self) {
         let folder = self.parts.transformer_path.clone();
-        if let Some(path) = [source::WEIGHTS].iter().map(|name| folder.join(name)).find(|path| path.is_file())
-            && let Some(weights) = self.part(Weights::open(&path))
+        let weights = folder.join(source::WEIGHTS);
+        if weights.is_file()
+            && let Some(weights) = self.part(Weights::open(&weights))
         {
             self.weights(&weights, source::WEIGHTS);
         }

@@ -53,20 +53,19 @@ use onnx_file::Inspected;
 /// [`EmbeddingError::ModelNotFound`] where there is nothing at `path`; [`EmbeddingError::InvalidModel`] for a file that
 /// is no ONNX model.
 pub fn inspect(path: &Path) -> Result<Inspection> {
-    inspect_with(path, library::library(None).map_err(|error| error.to_string()))
+    inspect_with(path, &library::library(None).map_err(|error| error.to_string()))
 }
 
 /// As [`inspect`], with an ONNX Runtime that was loaded before, or the reason why there is none.
 ///
 /// # Errors
 /// As [`inspect`].
-pub fn inspect_with(path: &Path, library: Result<Arc<Library>, String>) -> Result<Inspection> {
+pub fn inspect_with(path: &Path, library: &Result<Arc<Library>, String>) -> Result<Inspection> {
     let metadata = path.metadata().map_err(|error| EmbeddingError::ModelNotFound {
         model: path.display().to_string(),
         message: format!("there is no such file or folder ({error})"),
     })?;
-    let mut inspection =
-        if metadata.is_dir() { folder::inspect(path, &library)? } else { inspect_file(path, &library)? };
+    let mut inspection = if metadata.is_dir() { folder::inspect(path, library)? } else { inspect_file(path, library)? };
     inspection.findings = findings::sorted(std::mem::take(&mut inspection.findings));
     Ok(inspection)
 }

@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::graph::subgraphs;
 use super::skeleton::{MODEL_GRAPH, Skeleton};
-use crate::error::Result;
+use crate::error::EmbeddingError;
 use crate::onnx::proto::{DimensionProto, GraphProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto};
 use crate::onnx::wire::{Content, Field, Fields, push_bytes};
 use crate::runtime::library::Library;
@@ -58,7 +58,12 @@ struct Outside<'a> {
 ///
 /// # Errors
 /// `InvalidModel` where ONNX Runtime refuses the model with all its values as outputs.
-pub fn infer(skeleton: &Skeleton, library: &Library, bytes: &[u8], graph: &GraphProto) -> Result<Shapes> {
+pub fn infer(
+    skeleton: &Skeleton,
+    library: &Library,
+    bytes: &[u8],
+    graph: &GraphProto,
+) -> Result<Shapes, EmbeddingError> {
     let mut header = Vec::new();
     let mut main = &[][..];
     for field in well_formed(bytes) {
@@ -82,7 +87,12 @@ struct Inference<'a> {
 
 impl Inference<'_> {
     /// The type of every value that a node of `graph` gives.
-    fn values(&self, graph: &GraphProto, bytes: &[u8], outside: &Outside<'_>) -> Result<Vec<(String, Inferred)>> {
+    fn values(
+        &self,
+        graph: &GraphProto,
+        bytes: &[u8],
+        outside: &Outside<'_>,
+    ) -> Result<Vec<(String, Inferred)>, EmbeddingError> {
         let mut copy = Vec::with_capacity(bytes.len());
         for field in well_formed(bytes).filter(|field| field.number != GRAPH_OUTPUT) {
             copy.extend_from_slice(field.whole);
@@ -152,7 +162,7 @@ impl Inference<'_> {
 
 /// The fields of a message that was decoded before.
 fn well_formed(bytes: &[u8]) -> impl Iterator<Item = Field<'_>> {
-    Fields::of(bytes).map_while(|field| field.ok())
+    Fields::of(bytes).map_while(Result::ok)
 }
 
 /// The graphs in `g` attributes: those that ONNX Runtime's checker looks into.

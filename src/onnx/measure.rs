@@ -55,9 +55,12 @@ impl Kind {
     fn field(self, number: u32) -> Decoded {
         use Decoded::{Message, Nothing, Packed, Text};
         match (self, number) {
-            (Self::Model, 2..=4) | (Self::Graph, 2) | (Self::Node, 1..=4 | 7) => Text,
-            (Self::OpsetId | Self::Attribute | Self::ValueInfo, 1) | (Self::Tensor, 8) => Text,
-            (Self::Entry, 1 | 2) | (Self::Dimension, 2) => Text,
+            (Self::Model, 2..=4)
+            | (Self::Graph | Self::Dimension, 2)
+            | (Self::Node, 1..=4 | 7)
+            | (Self::OpsetId | Self::Attribute | Self::ValueInfo, 1)
+            | (Self::Tensor, 8)
+            | (Self::Entry, 1 | 2) => Text,
             (Self::Model, 7) | (Self::Attribute, 6 | 11) => Message(Self::Graph),
             (Self::Model, 8) => Message(Self::OpsetId),
             (Self::Model, 14) | (Self::Tensor, 13) => Message(Self::Entry),
@@ -98,9 +101,8 @@ fn message(kind: Kind, bytes: &[u8], depth: usize, left: &mut u64) -> Result<(),
             (Decoded::Message(kind), Content::Bytes(bytes)) => message(kind, bytes, depth, left)?,
             (Decoded::Text, Content::Bytes(bytes)) => take(left, ITEM + bytes.len() as u64)?,
             (Decoded::Packed, Content::Bytes(bytes)) => take(left, ITEM + 16 * bytes.len() as u64)?,
-            (Decoded::Packed, Content::Number) => take(left, ITEM)?,
-            // `functions` and what only takes the place of an earlier value.
-            (_, Content::Bytes(_)) => take(left, ITEM)?,
+            // A number of an unpacked list; `functions`, which are views of the file.
+            (Decoded::Packed, Content::Number) | (_, Content::Bytes(_)) => take(left, ITEM)?,
             (_, Content::Number) => {}
         }
     }

@@ -18,7 +18,7 @@ pub fn inspect(py: Python<'_>, path: PathBuf, runtime_problem: Option<String>) -
             Some(problem) => Err(problem),
             None => library(None).map_err(|error| error.to_string()),
         };
-        let inspection = inspect_with(&path, runtime)?;
+        let inspection = inspect_with(&path, &runtime)?;
         serde_json::to_string(&inspection)
             .map_err(|error| EmbeddingError::internal(format!("the inspection cannot be written as JSON: {error}")))
     });

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use proptest::prelude::*;
 use prost::Message;
 use prost::bytes::Bytes;
 use tempfile::NamedTempFile;
@@ -31,8 +32,9 @@ fn model_of(graph: GraphProto) -> ModelProto {
 #[test]
 fn millions_of_empty_nodes_are_refused_before_they_are_decoded() {
     let count = usize::try_from(MAX_DECODED_BYTES / 512).unwrap() + 1;
-    let nodes = [NODE as u8 * 8 + 2, 0].repeat(count);
-    let mut bytes = Vec::new();
+    let mut node = Vec::new();
+    push_bytes(&mut node, NODE, &[]);
+    let (nodes, mut bytes) = (node.repeat(count), Vec::new());
     push_bytes(&mut bytes, GRAPH, &nodes);
     assert!(bytes.len() < 4 << 20, "a small file");
     assert!(refused(bytes).contains("512 MiB"));
@@ -70,7 +72,8 @@ fn subgraphs_in_subgraphs_are_read_to_a_limit() {
 #[test]
 fn a_length_beyond_the_file_is_refused() {
     let mut bytes = model_of(GraphProto::default()).encode_to_vec();
-    bytes.extend([GRAPH as u8 * 8 + 2, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+    // The field of the graph again, with a length of half a tebibyte.
+    bytes.extend([0x3a, 0xff, 0xff, 0xff, 0xff, 0xff, 0x0f]);
     assert!(refused(bytes).contains("cut off"));
 }
 
@@ -131,4 +134,20 @@ fn parameters_of_subgraphs_count_and_weights_are_views_of_the_file() {
     assert_eq!(model.parameters(), 8);
     let raw = &model.model.graph.as_ref().unwrap().initializer[0].raw_data;
     assert!(model.bytes.as_ptr_range().contains(&raw.as_ptr()), "no copy");
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_read_or_refused(damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40)) {
+        let mut bytes = include_bytes!("../../../tests/fixtures/bert-cls/onnx/model.onnx").to_vec();
+        // The graph's structure; behind it are the weights, whose damage nobody can see.
+        let structure = 40_000;
+        for (place, value) in damage {
+            bytes[place.index(structure)] = value;
+        }
+        match decode(Path::new("m.onnx"), &Bytes::from(bytes)) {
+            Ok(model) => prop_assert!(model.graph.is_some()),
+            Err(error) => prop_assert!(matches!(error, EmbeddingError::InvalidModel { .. }), "{}", error),
+        }
+    }
 }
