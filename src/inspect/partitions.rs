@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::graph::domain;
-use super::shapes::{Shapes, ValueShape};
+use super::shapes::{Shapes, ValueShape, attribute_graphs};
 use crate::onnx::proto::{GraphProto, NodeProto};
 
 /// What a provider takes.
@@ -58,7 +58,7 @@ pub fn partition(graph: &GraphProto, shapes: &Shapes, rules: &Rules) -> Partitio
     if rules.fixed_shapes_only {
         scope.add_values(shapes);
     }
-    checker.graph(graph, shapes, &scope);
+    checker.graph(graph, Some(shapes), &scope);
     checker.found
 }
 
@@ -86,13 +86,16 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn graph<'g>(&mut self, graph: &'g GraphProto, shapes: &'g Shapes, scope: &Scope<'g>) {
+    fn graph<'g>(&mut self, graph: &'g GraphProto, shapes: Option<&'g Shapes>, scope: &Scope<'g>) {
         let mut scope = scope.clone();
         scope.initializers.extend(graph.initializer.iter().map(|tensor| tensor.name.as_str()));
         self.walk(graph, &scope);
-        for (subgraph, shapes) in super::shapes::attribute_graphs(graph).zip(&shapes.subgraphs) {
+        for (index, subgraph) in attribute_graphs(graph).enumerate() {
+            let shapes = shapes.and_then(|shapes| shapes.subgraphs.get(index));
             let mut scope = scope.clone();
-            scope.add_values(shapes);
+            if let Some(shapes) = shapes {
+                scope.add_values(shapes);
+            }
             self.graph(subgraph, shapes, &scope);
         }
     }
