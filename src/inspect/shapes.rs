@@ -26,8 +26,8 @@ const GRAPH_OUTPUT: u32 = 12;
 const NODE_ATTRIBUTE: u32 = 5;
 const ATTRIBUTE_GRAPH: u32 = 6;
 
-/// Subgraphs that are looked into; a session is made for each.
-const MAX_SUBGRAPHS: usize = 64;
+/// Subgraphs that are looked into: a session is made for each, and each sees the values around it.
+const MAX_SUBGRAPHS: usize = 256;
 
 /// What partitioning has to know of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +57,18 @@ struct Outside<'a> {
 /// Infers the shapes of the optimized model `model`, whose bytes are `bytes`.
 ///
 /// # Errors
-/// `InvalidModel` where ONNX Runtime refuses the model with all its values as outputs.
+/// `InvalidModel` where ONNX Runtime refuses the model with all its values as outputs, or there are too many subgraphs.
 pub fn infer(
     skeleton: &Skeleton,
     library: &Library,
     bytes: &[u8],
     graph: &GraphProto,
 ) -> Result<Shapes, EmbeddingError> {
+    let subgraphs = count(graph);
+    if subgraphs > MAX_SUBGRAPHS {
+        let problem = format!("the graph has {subgraphs} subgraphs; at most {MAX_SUBGRAPHS} are looked into");
+        return Err(EmbeddingError::invalid_model(&skeleton.file, problem));
+    }
     let mut header = Vec::new();
     let mut main = &[][..];
     for field in well_formed(bytes) {
@@ -72,7 +77,7 @@ pub fn infer(
             _ => header.extend_from_slice(field.whole),
         }
     }
-    let mut inference = Inference { skeleton, library, header, subgraphs: 0 };
+    let inference = Inference { skeleton, library, header };
     let values = inference.values(graph, main, &Outside::default())?;
     Ok(inference.shapes(graph, main, values, &Outside::default()))
 }
@@ -82,7 +87,6 @@ struct Inference<'a> {
     library: &'a Library,
     /// The model's fields but for its graph.
     header: Vec<u8>,
-    subgraphs: usize,
 }
 
 impl Inference<'_> {
@@ -122,7 +126,7 @@ impl Inference<'_> {
     }
 
     fn shapes<'b>(
-        &mut self,
+        &self,
         graph: &'b GraphProto,
         bytes: &'b [u8],
         values: Vec<(String, Inferred)>,
@@ -143,21 +147,20 @@ impl Inference<'_> {
             outside.initializers.insert(tensor.name.clone(), field.whole);
         }
         for (subgraph, bytes) in attribute_graphs(graph).zip(attribute_graph_bytes(bytes)) {
-            self.subgraphs += 1;
-            let values = if self.subgraphs > MAX_SUBGRAPHS {
+            // A body whose inputs have no types is no graph of its own: its shapes are not known, as where ONNX Runtime
+            // knows none.
+            let values = self.values(subgraph, bytes, &outside).unwrap_or_else(|error| {
+                tracing::debug!(%error, "the shapes of a subgraph cannot be inferred");
                 Vec::new()
-            } else {
-                // A body whose inputs have no types is no graph of its own: its shapes are not known, as where ONNX
-                // Runtime knows none.
-                self.values(subgraph, bytes, &outside).unwrap_or_else(|error| {
-                    tracing::debug!(%error, "the shapes of a subgraph cannot be inferred");
-                    Vec::new()
-                })
-            };
+            });
             shapes.subgraphs.push(self.shapes(subgraph, bytes, values, &outside));
         }
         shapes
     }
+}
+
+fn count(graph: &GraphProto) -> usize {
+    attribute_graphs(graph).map(|subgraph| 1 + count(subgraph)).sum()
 }
 
 /// The fields of a message that was decoded before.

@@ -46,7 +46,8 @@ pub enum ExternalData<'a> {
 pub struct Skeleton {
     /// The model's bytes.
     pub model: Vec<u8>,
-    file: PathBuf,
+    /// The name that errors give it.
+    pub file: PathBuf,
     folder: TempDir,
 }
 

@@ -4,7 +4,10 @@ use std::ffi::CStr;
 use std::ptr;
 
 use super::library::Library;
-use crate::error::{EmbeddingError, Result};
+use super::status::check;
+use crate::error::Result;
+
+const WHAT: &str = "the execution providers cannot be read";
 
 impl Library {
     /// Names as ONNX Runtime spells them, the preferred first.
@@ -16,7 +19,7 @@ impl Library {
         let (mut names, mut count) = (ptr::null_mut(), 0);
         // SAFETY: that `self` exists says that the library is loaded; both out-pointers are valid.
         let status = unsafe { (api.GetAvailableProviders)(&raw mut names, &raw mut count) };
-        check(status)?;
+        check(status, WHAT)?;
         if names.is_null() {
             return Ok(Vec::new());
         }
@@ -26,13 +29,7 @@ impl Library {
         };
         let providers = (0..usize::try_from(count).unwrap_or(0)).map(read).collect();
         // SAFETY: the array and its length as they came; not used any more.
-        check(unsafe { (api.ReleaseAvailableProviders)(names, count) })?;
+        check(unsafe { (api.ReleaseAvailableProviders)(names, count) }, WHAT)?;
         Ok(providers)
     }
-}
-
-fn check(status: ort::sys::OrtStatusPtr) -> Result<()> {
-    // SAFETY: the status comes from an API call and is consumed once.
-    unsafe { ort::Error::result_from_status(status) }
-        .map_err(|error| EmbeddingError::inference_failed("the execution providers cannot be read").caused_by(error))
 }

@@ -8,3 +8,4 @@ pub mod placement;
 pub mod pool;
 pub mod ports;
 pub mod session;
+mod status;

@@ -5,7 +5,10 @@ use std::ptr;
 use ort::AsPointer;
 use ort::session::Session;
 
-use crate::error::{EmbeddingError, Result};
+use super::status::check;
+use crate::error::Result;
+
+const WHAT: &str = "the types of outputs cannot be read";
 
 /// What ONNX Runtime knows of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,30 +49,24 @@ fn output_type(session: &Session, index: usize) -> Result<Option<Inferred>> {
     let inner = session.inner();
     let mut info = ptr::null_mut();
     // SAFETY: the session lives as long as `inner`, the index is below its number of outputs, the out-pointer is valid.
-    check(unsafe { (api.SessionGetOutputTypeInfo)(inner.ptr(), index, &raw mut info) })?;
+    check(unsafe { (api.SessionGetOutputTypeInfo)(inner.ptr(), index, &raw mut info) }, WHAT)?;
     let info = TypeInfo(info);
     let mut tensor = ptr::null();
     // SAFETY: a valid type and out-pointer; what comes back belongs to `info`.
-    check(unsafe { (api.CastTypeInfoToTensorInfo)(info.0, &raw mut tensor) })?;
+    check(unsafe { (api.CastTypeInfoToTensorInfo)(info.0, &raw mut tensor) }, WHAT)?;
     if tensor.is_null() {
         return Ok(None);
     }
     let mut element = ort::sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
     let mut rank = 0;
     // SAFETY: `tensor` is not null and lives as long as `info`; the out-pointers are valid.
-    check(unsafe { (api.GetTensorElementType)(tensor, &raw mut element) })?;
+    check(unsafe { (api.GetTensorElementType)(tensor, &raw mut element) }, WHAT)?;
     // SAFETY: as above.
     let has_shape = unsafe { (api.TensorTypeAndShape_HasShape)(tensor) };
     // SAFETY: as above.
-    check(unsafe { (api.GetDimensionsCount)(tensor, &raw mut rank) })?;
+    check(unsafe { (api.GetDimensionsCount)(tensor, &raw mut rank) }, WHAT)?;
     let mut shape = vec![0; rank];
     // SAFETY: as above; `shape` has room for `rank` numbers.
-    check(unsafe { (api.GetDimensions)(tensor, shape.as_mut_ptr(), rank) })?;
+    check(unsafe { (api.GetDimensions)(tensor, shape.as_mut_ptr(), rank) }, WHAT)?;
     Ok(Some(Inferred { element: element as i32, shape: has_shape.then_some(shape) }))
-}
-
-fn check(status: ort::sys::OrtStatusPtr) -> Result<()> {
-    // SAFETY: the status comes from an API call and is consumed once.
-    unsafe { ort::Error::result_from_status(status) }
-        .map_err(|error| EmbeddingError::inference_failed("the types of outputs cannot be read").caused_by(error))
 }

@@ -220,6 +220,32 @@ def test_initializers_with_impossible_dimensions(dims: list[int], tmp_path: Path
     assert "malformed_tensor" in codes(inspect(path))
 
 
+def test_a_thousand_subgraphs_are_counted_and_not_looked_into(tmp_path: Path) -> None:
+    nodes = []
+    for number in range(1000):
+        branches = [
+            helper.make_graph(
+                [helper.make_node("Relu", ["x"], [f"{name}{number}"])],
+                name,
+                [],
+                [helper.make_tensor_value_info(f"{name}{number}", TensorProto.FLOAT, None)],
+            )
+            for name in ("then", "else")
+        ]
+        nodes.append(
+            helper.make_node("If", ["condition"], [f"y{number}"], then_branch=branches[0], else_branch=branches[1])
+        )
+    outputs: dict[str, onnx_graphs.Shape] = {f"y{number}": (2, 3) for number in range(1000)}
+    made = onnx_graphs.model(nodes, {"x": (2, 3), "condition": ()}, outputs, condition=TensorProto.BOOL)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(made.SerializeToString())
+    found = inspect(path)
+    assert found.graph is not None
+    assert found.graph.subgraphs == 2000
+    [coreml] = [provider for provider in found.providers if provider.provider == "coreml"]
+    assert "2000 subgraphs" in coreml.explanation
+
+
 def test_fixed_shapes(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     onnx.save(onnx_graphs.gather_nd(), path)
