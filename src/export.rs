@@ -10,9 +10,9 @@ use prost::Message;
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
-use crate::graph::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
 use crate::graph::{Arithmetic, Initializer, InitializerData, Target};
 use crate::model::{load_dense, max_tokens};
+use crate::onnx::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
 use crate::source::{self, Origin};
 
 /// Weights up to this size are part of the file; protobuf ends at 2 GiB.
@@ -174,7 +174,7 @@ fn weights<'a>(
 
 fn put_inside(model: &mut ModelProto, initializers: &[Initializer]) {
     for (tensor, initializer) in weights(model, initializers) {
-        tensor.raw_data = bytes(initializer).into_owned();
+        tensor.raw_data = bytes(initializer).into_owned().into();
         tensor.data_location = 0;
         tensor.external_data.clear();
     }

@@ -33,7 +33,7 @@ pub struct ModelInfo {
     pub padding_side: String,
     /// Tokens that the model has embeddings for.
     pub vocabulary_size: usize,
-    /// Numbers in the weights; 0 for an ONNX file.
+    /// Numbers in the weights; 0 for an ONNX file of a format in which they cannot be counted.
     pub parameters: usize,
     /// The type of the arithmetic.
     pub dtype: String,

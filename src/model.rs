@@ -83,7 +83,7 @@ impl Model {
             dimension: postprocess.dimension(options)?,
             max_seq_length: max_tokens,
             pooling: pooling_names(&folder, kind),
-            modules: module_names(&folder),
+            modules: module_names(&folder.modules),
             prompts: folder.prompts.prompts.clone(),
             default_prompt_name: folder.prompts.default_prompt_name.clone(),
             similarity_fn_name: folder.similarity.name().to_owned(),
@@ -145,7 +145,7 @@ pub(crate) fn max_tokens(
     architecture: Option<&Architecture>,
     assumptions: &mut Vec<String>,
 ) -> Result<usize> {
-    let possible = architecture.map(|architecture| architecture.max_tokens).or_else(|| position_table(folder));
+    let possible = positions(folder, architecture);
     if let Some(asked) = asked {
         return match possible {
             Some(possible) if asked > possible => Err(EmbeddingError::invalid_input(format!(
@@ -178,9 +178,12 @@ pub(crate) fn max_tokens(
     }
 }
 
-fn position_table(folder: &ModelFolder) -> Option<usize> {
-    let config: &Document = folder.transformer.as_ref()?;
-    config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
+/// The most tokens that there are positions for.
+pub(crate) fn positions(folder: &ModelFolder, architecture: Option<&Architecture>) -> Option<usize> {
+    architecture.map(|architecture| architecture.max_tokens).or_else(|| {
+        let config: &Document = folder.transformer.as_ref()?;
+        config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
+    })
 }
 
 /// What to feed and read; the width of what is read.
@@ -217,7 +220,7 @@ fn ports(
     Ok((found.ports, found.kind, width))
 }
 
-fn postprocess(folder: &ModelFolder, kind: OutputKind, width: usize, file: &Path) -> Result<Postprocess> {
+pub(crate) fn postprocess(folder: &ModelFolder, kind: OutputKind, width: usize, file: &Path) -> Result<Postprocess> {
     match kind {
         OutputKind::Tokens => folder.postprocess(width, load_dense),
         OutputKind::Sentence => {
@@ -246,7 +249,7 @@ pub(crate) fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
     DenseLayer::new(&file, dense.in_features, dense.out_features, weight, bias, dense.activation)
 }
 
-fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> {
+pub(crate) fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> {
     let token = folder.tokenizer.pad_token.clone().or_else(|| tokenization.stored_padding_token());
     let file = folder.transformer_path.join("tokenizer_config.json");
     let Some(token) = token else {
@@ -276,24 +279,27 @@ fn model_name(path: &Path) -> String {
     name.unwrap_or_else(|| path.display().to_string())
 }
 
+/// In place of pooling modes, where the graph pools.
+pub(crate) const INSIDE_THE_GRAPH: &str = "inside the graph";
+
 fn pooling_names(folder: &ModelFolder, kind: OutputKind) -> Vec<String> {
     match (kind, folder.pooling()) {
-        (OutputKind::Sentence, _) => vec!["inside the graph".to_owned()],
+        (OutputKind::Sentence, _) => vec![INSIDE_THE_GRAPH.to_owned()],
         (_, Some(pooling)) => pooling.modes.iter().map(|mode| mode.name().to_owned()).collect(),
         (_, None) => Vec::new(),
     }
 }
 
-fn module_names(folder: &ModelFolder) -> Vec<String> {
+pub(crate) fn module_names(modules: &[Module]) -> Vec<String> {
     let name = |module: &Module| match module {
         Module::Pooling(_) => "Pooling".to_owned(),
         Module::Dense(dense) => format!("Dense({} -> {})", dense.in_features, dense.out_features),
         Module::Normalize => "Normalize".to_owned(),
     };
-    std::iter::once("Transformer".to_owned()).chain(folder.modules.iter().map(name)).collect()
+    std::iter::once("Transformer".to_owned()).chain(modules.iter().map(name)).collect()
 }
 
-fn side_name(side: Side) -> &'static str {
+pub(crate) fn side_name(side: Side) -> &'static str {
     match side {
         Side::Right => "right",
         Side::Left => "left",

@@ -6,14 +6,15 @@ use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::{other_weights, recognize_file};
 use crate::graph::{Architecture, Author, PositionScheme, Target, author, known_model_types};
+use crate::onnx::OnnxFile;
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::{Graph, LongGraph};
 use crate::weights::Weights;
 
 /// Where the weights are: one file, or the index of several. transformers takes the one where both are there.
-const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
+pub const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.json"];
 /// Where exporters put the graph.
-const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
+pub const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
 /// What to run, and what is known of it.
 pub struct Source {
@@ -23,7 +24,7 @@ pub struct Source {
     pub name: String,
     /// `model_type` of config.json, or `onnx`.
     pub family: String,
-    /// Numbers in the weights; 0 for an ONNX file.
+    /// Numbers in the weights.
     pub parameters: usize,
     /// What is known of the graph.
     pub architecture: Option<Architecture>,
@@ -66,8 +67,29 @@ impl Origin {
     }
 }
 
+/// Which graph runs, before anything large is read.
+pub enum Choice {
+    /// One that `author` writes over the weights in the file of this name.
+    Written { author: Box<dyn Author>, weights: &'static str },
+    /// The ONNX file `path`; `author` knows its family, if anybody does.
+    File { path: PathBuf, author: Option<Box<dyn Author>> },
+}
+
 /// The weights, where we know the family; else an ONNX file; or the ONNX file that was asked for.
 pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut Vec<String>) -> Result<Source> {
+    match decide(folder, onnx_file, assumptions)? {
+        Choice::Written { author, weights } => written_source(author, folder, weights),
+        Choice::File { path, author } => Ok(onnx_source(folder, path, author.as_deref())),
+    }
+}
+
+/// Name of the file of weights that a transformer's folder has.
+pub fn weights_file(folder: &Path) -> Option<&'static str> {
+    WEIGHTS.into_iter().find(|file| folder.join(file).is_file())
+}
+
+/// What [`choose`] makes ready to run.
+pub fn decide(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut Vec<String>) -> Result<Choice> {
     let author = match &folder.transformer {
         // An ONNX file may come with a config.json that is not a transformer's.
         Some(config) if onnx_file.is_none() || config.has("model_type") => author(config),
@@ -81,12 +103,12 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
             return Err(EmbeddingError::invalid_model(&path, problem));
         }
         // Settings that we could not write a graph for do not matter to a graph that exists.
-        return Ok(onnx_source(folder, path, author.ok().flatten().as_deref()));
+        return Ok(Choice::File { path, author: author.ok().flatten() });
     }
-    let weights = WEIGHTS.into_iter().find(|file| folder.transformer_path.join(file).is_file());
+    let weights = weights_file(&folder.transformer_path);
     let onnx = ONNX_FILES.iter().map(|file| folder.transformer_path.join(file)).find(|path| path.is_file());
     match (author, weights, onnx) {
-        (Ok(Some(author)), Some(weights), _) => written_source(author, folder, weights),
+        (Ok(Some(author)), Some(weights), _) => Ok(Choice::Written { author, weights }),
         (Ok(author), weights, Some(onnx)) => {
             if let (None, Some(weights)) = (&author, weights) {
                 assumptions.push(format!(
@@ -94,12 +116,12 @@ pub fn choose(folder: &ModelFolder, onnx_file: Option<&Path>, assumptions: &mut 
                     onnx.display()
                 ));
             }
-            Ok(onnx_source(folder, onnx, author.as_deref()))
+            Ok(Choice::File { path: onnx, author })
         }
         (Ok(Some(_)), None, None) => Err(no_weights(folder)),
         (Ok(None), _, None) => Err(unknown_family(folder)),
         // A setting that we could not write a graph for does not matter to a graph that exists.
-        (Err(_), None, Some(onnx)) => Ok(onnx_source(folder, onnx, None)),
+        (Err(_), None, Some(path)) => Ok(Choice::File { path, author: None }),
         (Err(error), ..) => Err(error),
     }
 }
@@ -122,13 +144,16 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
     // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
     let architecture =
         author.map(|author| Architecture { positions: PositionScheme::FromZero, ..author.architecture() });
-    Source {
-        origin: Origin::File(path),
-        name,
-        family: model_type.unwrap_or("onnx").to_owned(),
-        parameters: 0,
-        architecture,
-    }
+    let parameters = match OnnxFile::open(&path) {
+        Ok(file) => file.parameters(),
+        Err(error) => {
+            // ONNX Runtime is the judge of the file: it may know a format that we do not, and else says what is wrong.
+            tracing::debug!(%error, "the parameters of the ONNX file cannot be counted");
+            0
+        }
+    };
+    let family = model_type.unwrap_or("onnx").to_owned();
+    Source { origin: Origin::File(path), name, family, parameters, architecture }
 }
 
 fn no_weights(folder: &ModelFolder) -> EmbeddingError {

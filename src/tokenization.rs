@@ -4,7 +4,7 @@ mod class_settings;
 mod quiet;
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
@@ -113,13 +113,18 @@ impl Tokenization {
     /// # Errors
     /// `InvalidModel` where the file is broken, or its own special tokens do not fit the model.
     pub fn load(config: &TokenizerConfig, max_tokens: usize, bounds: Bounds) -> Result<Self> {
+        Self::new(read_tokenizer(&config.file)?, config, max_tokens, bounds)
+    }
+
+    /// As [`load`](Self::load), of a file that was read before.
+    pub(crate) fn new(
+        mut tokenizer: Tokenizer,
+        config: &TokenizerConfig,
+        max_tokens: usize,
+        bounds: Bounds,
+    ) -> Result<Self> {
         let file = config.file.clone();
         let broken = |problem: String| EmbeddingError::invalid_model(&file, problem);
-        let bytes = std::fs::read(&file).map_err(|error| broken("the file cannot be read".into()).caused_by(error))?;
-        // The crate panics on some malformed files where it should return an error.
-        let mut tokenizer = quietly(|| Tokenizer::from_bytes(&bytes))
-            .ok_or_else(|| broken("not a tokenizer that the `tokenizers` library can read".into()))?
-            .map_err(|error| broken(format!("not a tokenizer that the `tokenizers` library can read: {error}")))?;
         let stored_padding_token = tokenizer.get_padding().map(|padding| padding.pad_token.clone());
         let truncation_side = truncation_side(config, &tokenizer);
         tokenizer.with_padding(None);
@@ -322,6 +327,16 @@ impl Tokenization {
         };
         texts.iter().enumerate().map(encode).collect()
     }
+}
+
+/// Reads a `tokenizer.json` as it stands.
+pub(crate) fn read_tokenizer(file: &Path) -> Result<Tokenizer> {
+    let broken = |problem: String| EmbeddingError::invalid_model(file, problem);
+    let bytes = std::fs::read(file).map_err(|error| broken("the file cannot be read".into()).caused_by(error))?;
+    // The crate panics on some malformed files where it should return an error.
+    quietly(|| Tokenizer::from_bytes(&bytes))
+        .ok_or_else(|| broken("not a tokenizer that the `tokenizers` library can read".into()))?
+        .map_err(|error| broken(format!("not a tokenizer that the `tokenizers` library can read: {error}")))
 }
 
 /// `tokenizer_config.json` says which end is cut, else the truncation stored in `tokenizer.json`, else it is the end.

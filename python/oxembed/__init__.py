@@ -23,6 +23,7 @@ from oxembed.exceptions import (
     ProviderUnavailableError,
     ServiceUnavailableError,
 )
+from oxembed.inspection import Inspection, inspect
 from oxembed.quantization import quantize_embeddings
 from oxembed.results import (
     BatchEmbeddingRequest,
@@ -42,6 +43,7 @@ __all__ = [
     "ExportedGraph",
     "HealthStatus",
     "InferenceError",
+    "Inspection",
     "InternalError",
     "InvalidInputError",
     "InvalidModelError",
@@ -55,6 +57,7 @@ __all__ = [
     "Verification",
     "__version__",
     "export",
+    "inspect",
     "quantize_embeddings",
     "verify",
 ]

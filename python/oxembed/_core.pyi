@@ -7,7 +7,16 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CancellationToken", "Embedder", "Usage", "__version__", "export", "initialize", "known_model_types"]
+__all__ = [
+    "CancellationToken",
+    "Embedder",
+    "Usage",
+    "__version__",
+    "export",
+    "initialize",
+    "inspect",
+    "known_model_types",
+]
 
 __version__: str
 
@@ -83,3 +92,4 @@ def export(
     pooling_inside: bool,
     max_seq_length: int | None,
 ) -> tuple[Path, Path | None, int, int, list[str], str]: ...
+def inspect(path: str, *, runtime_problem: str | None) -> str: ...

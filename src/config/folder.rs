@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use super::document::Document;
 use super::layers::{MAX_DIMENSION, Pooling};
-use super::modules::{Module, ModuleList, read_modules};
-use super::paths::Root;
-use super::prompts::{ModelSettings, Prompts, Similarity};
+use super::modules::Module;
+use super::parts::Parts;
+use super::prompts::{Prompts, Similarity};
 use super::tokenizer::TokenizerConfig;
-use super::transformer::{TransformerSettings, read_settings, refuse_adapter, refuse_chat_template};
+use super::transformer::refuse_chat_template;
 use crate::error::{EmbeddingError, Result};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, Step};
 
 /// Spellings of the width of a token embedding in `config.json`: most families, NomicBERT, T5, DistilBERT.
-const HIDDEN_SIZE: [&str; 4] = ["hidden_size", "n_embd", "d_model", "dim"];
+pub(crate) const HIDDEN_SIZE: [&str; 4] = ["hidden_size", "n_embd", "d_model", "dim"];
 
 /// What a model folder says, read once and checked.
 ///
@@ -56,32 +56,34 @@ impl ModelFolder {
     /// [`EmbeddingError::ModelNotFound`] where there is no such folder; [`EmbeddingError::InvalidModel`] for what is
     /// broken or not understood.
     pub fn read(path: &Path) -> Result<Self> {
-        let root = Root::open(path)?;
-        let mut assumptions = Vec::new();
-        let list = read_modules(&root, &mut assumptions)?;
-        let transformer_path = list.as_ref().map_or_else(|| root.given.clone(), |list| list.transformer.clone());
-        refuse_adapter(&transformer_path)?;
-        let transformer = Document::read_optional(&transformer_path.join("config.json"))?;
-        let is_bare = list.is_none();
-        // Without modules.json, sentence-transformers reads neither of the two files.
-        let (settings, model) = if is_bare {
-            (TransformerSettings::default(), ModelSettings::default())
-        } else {
-            (read_settings(&transformer_path)?, ModelSettings::read(&root.given, &mut assumptions)?)
-        };
-        let tokenizer = TokenizerConfig::read(&transformer_path, settings, transformer.as_ref())?;
-        let modules = if let Some(ModuleList { modules, .. }) = list {
+        Self::from_parts(Parts::read(path)?)
+    }
+
+    /// The folder whose parts are given.
+    ///
+    /// # Errors
+    /// The first error of a part; [`EmbeddingError::InvalidModel`] where the parts do not fit each other.
+    pub(crate) fn from_parts(parts: Parts) -> Result<Self> {
+        let Parts { path, transformer_path, modules, adapter, transformer, settings, model, tokenizer, .. } = parts;
+        let mut assumptions = parts.assumptions;
+        let modules = modules?;
+        adapter?;
+        let transformer = transformer?;
+        settings?;
+        let model = model?;
+        let tokenizer = tokenizer?;
+        let modules = if let Some(modules) = modules {
             modules
         } else {
             refuse_chat_template(&transformer_path, tokenizer.document.as_ref())?;
-            vec![Module::Pooling(assumed_pooling(&root.given, transformer.as_ref(), &mut assumptions)?)]
+            vec![Module::Pooling(assumed_pooling(&path, transformer.as_ref(), &mut assumptions)?)]
         };
-        let token_dimension = check_dimensions(&root.given, transformer.as_ref(), &modules)?;
+        let token_dimension = check_dimensions(&path, transformer.as_ref(), &modules)?;
         for assumption in &assumptions {
             tracing::warn!(model = %path.display(), "{assumption}");
         }
         Ok(Self {
-            path: root.given,
+            path,
             transformer_path,
             transformer,
             modules,

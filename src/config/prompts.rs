@@ -109,11 +109,11 @@ impl Similarity {
 }
 
 /// What `config_sentence_transformers.json` says. Its other keys are versions and notes.
-#[derive(Debug, Default)]
-pub(super) struct ModelSettings {
-    pub(super) prompts: Prompts,
-    pub(super) similarity: Similarity,
-    pub(super) truncate_dim: Option<usize>,
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ModelSettings {
+    pub(crate) prompts: Prompts,
+    pub(crate) similarity: Similarity,
+    pub(crate) truncate_dim: Option<usize>,
 }
 
 impl ModelSettings {

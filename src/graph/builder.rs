@@ -229,7 +229,7 @@ impl GraphBuilder {
             dims: dimensions(shape),
             data_type: data_type as i32,
             name: name.clone(),
-            raw_data,
+            raw_data: raw_data.into(),
             ..TensorProto::default()
         });
         Value(name)
@@ -288,7 +288,7 @@ impl GraphBuilder {
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
             opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
-            metadata_props: Vec::new(),
+            ..ModelProto::default()
         };
         WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, nodes }
     }
@@ -319,7 +319,7 @@ fn attribute(name: &str, value: &Attribute) -> AttributeProto {
             AttributeType::Graph as i32
         }
         Attribute::String(value) => {
-            proto.s = value.as_bytes().to_vec();
+            proto.s = value.as_bytes().to_vec().into();
             AttributeType::String as i32
         }
     };

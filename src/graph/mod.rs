@@ -19,7 +19,6 @@ mod modernbert;
 mod mpnet;
 mod nomic_bert;
 mod norm;
-pub(crate) mod proto;
 mod rotary;
 mod settings;
 mod target;
@@ -33,6 +32,7 @@ use settings::{DIMENSION, Sizes};
 
 use crate::config::Document;
 use crate::error::Result;
+use crate::onnx::proto;
 use crate::postprocess::Postprocess;
 use crate::weights::Weights;
 

@@ -74,6 +74,7 @@ impl<'a> Writer<'a> {
             ));
         }
         let transformer = self.transformer;
+        self.check_rotary_tables()?;
         let mut hidden = self.embeddings()?;
         if let Some(bias) = transformer.position_bias {
             let heads = transformer.layers.first().map_or(0, |layer| layer.attention.heads);
@@ -86,6 +87,21 @@ impl<'a> Writer<'a> {
             hidden = self.norm(norm, transformer.architecture.hidden_size, &hidden)?;
         }
         self.finish(&hidden, head)
+    }
+
+    /// A limit that nobody means must not become tables of gigabytes.
+    fn check_rotary_tables(&self) -> Result<()> {
+        const LARGEST: usize = 1 << 27;
+        let rotary = self.transformer.layers.iter().filter_map(|layer| layer.attention.rotary.as_ref());
+        let pairs = rotary.map(|rotary| rotary.frequencies.len()).max().unwrap_or(0);
+        let tokens = self.target.max_tokens;
+        if tokens.saturating_mul(pairs) <= LARGEST {
+            return Ok(());
+        }
+        Err(EmbeddingError::invalid_input(format!(
+            "texts of {tokens} tokens need tables of {pairs} numbers for each of their positions, which is too much; \
+             give a smaller max_seq_length"
+        )))
     }
 
     /// `(tokens, hidden)`.

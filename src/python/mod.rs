@@ -4,6 +4,7 @@ mod cancellation;
 mod embedder;
 mod exceptions;
 mod export;
+mod inspect;
 mod results;
 mod texts;
 
@@ -35,5 +36,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<results::Usage>()?;
     module.add_function(wrap_pyfunction!(known_model_types, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
+    module.add_function(wrap_pyfunction!(inspect::inspect, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

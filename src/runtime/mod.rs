@@ -1,9 +1,12 @@
 //! ONNX Runtime: its library, sessions over a model, where nodes were placed, and the pool of workers.
 
+mod available;
 mod converted;
 pub mod initializers;
 pub mod library;
+pub mod outputs;
 pub mod placement;
 pub mod pool;
 pub mod ports;
 pub mod session;
+mod status;

@@ -7,7 +7,10 @@ use std::ptr;
 use ort::AsPointer;
 use ort::session::Session;
 
+use super::status::check;
 use crate::error::{EmbeddingError, Result};
+
+const WHAT: &str = "the placement of nodes cannot be read";
 
 /// The nodes of one session by execution provider.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,17 +39,17 @@ pub fn nodes_by_provider(session: &Session) -> Result<BTreeMap<String, usize>> {
     let inner = session.inner();
     let (mut subgraphs, mut count) = (ptr::null(), 0);
     // SAFETY: the session lives as long as `inner`; both out-pointers are valid for writing.
-    check(unsafe { (api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut count) })?;
+    check(unsafe { (api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut count) }, WHAT)?;
     let mut providers = BTreeMap::new();
     for index in 0..count {
         // SAFETY: the array has `count` valid entries, owned by the session.
         let subgraph = unsafe { *subgraphs.add(index) };
         let mut name = ptr::null();
         // SAFETY: a valid subgraph and a valid out-pointer.
-        check(unsafe { (api.EpAssignedSubgraph_GetEpName)(subgraph, &raw mut name) })?;
+        check(unsafe { (api.EpAssignedSubgraph_GetEpName)(subgraph, &raw mut name) }, WHAT)?;
         let (mut nodes, mut node_count) = (ptr::null(), 0);
         // SAFETY: as above.
-        check(unsafe { (api.EpAssignedSubgraph_GetNodes)(subgraph, &raw mut nodes, &raw mut node_count) })?;
+        check(unsafe { (api.EpAssignedSubgraph_GetNodes)(subgraph, &raw mut nodes, &raw mut node_count) }, WHAT)?;
         if name.is_null() {
             return Err(EmbeddingError::internal("ONNX Runtime recorded a provider without a name"));
         }
@@ -55,10 +58,4 @@ pub fn nodes_by_provider(session: &Session) -> Result<BTreeMap<String, usize>> {
         *providers.entry(name).or_insert(0) += node_count;
     }
     Ok(providers)
-}
-
-fn check(status: ort::sys::OrtStatusPtr) -> Result<()> {
-    // SAFETY: the status comes from an API call and is consumed once.
-    unsafe { ort::Error::result_from_status(status) }
-        .map_err(|error| EmbeddingError::inference_failed("the placement of nodes cannot be read").caused_by(error))
 }

@@ -13,7 +13,7 @@ mod unique;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use safetensors::Dtype;
 
@@ -34,6 +34,8 @@ pub struct Weights {
     others: BTreeMap<String, Dtype>,
     /// Put before every name that an author asks for: `bert.`, `model.` or nothing.
     prefix: String,
+    /// Full names of the tensors that were asked for.
+    asked: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl Weights {
@@ -52,6 +54,7 @@ impl Weights {
             tensors: BTreeMap::new(),
             others: BTreeMap::new(),
             prefix: String::new(),
+            asked: Arc::default(),
         };
         for file in &files {
             weights.add(file, index.as_ref())?;
@@ -147,7 +150,19 @@ impl Weights {
                 format!("config.json asks for the shape {shape:?}"),
             ));
         }
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(tensor.name.clone());
         Ok(tensor)
+    }
+
+    /// All tensors of a floating-point type, by name.
+    pub fn tensors(&self) -> impl Iterator<Item = &StoredTensor> {
+        self.tensors.values()
+    }
+
+    /// The tensors that nobody has asked for so far.
+    pub fn unused(&self) -> Vec<&StoredTensor> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        self.tensors.values().filter(|tensor| !asked.contains(&tensor.name)).collect()
     }
 
     fn full_name(&self, name: &str) -> String {
