@@ -10,6 +10,8 @@ mod builder;
 mod decoder;
 mod distilbert;
 mod encoder;
+#[cfg(test)]
+mod family_tests;
 mod gemma3;
 mod gte;
 mod head;
