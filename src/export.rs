@@ -394,6 +394,30 @@ mod tests {
         assert_eq!((bytes, end), (whole.weight_bytes, data.len()));
     }
 
+    /// ONNX Runtime reads weights that are outside, and the vectors are those of the model's own folder.
+    #[test]
+    fn weights_outside_are_found() {
+        let folder = TempDir::new().unwrap();
+        for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"] {
+            std::fs::copy(Path::new(MODEL).join(name), folder.path().join(name)).unwrap();
+        }
+        std::fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+        std::fs::copy(Path::new(MODEL).join("1_Pooling/config.json"), folder.path().join("1_Pooling/config.json"))
+            .unwrap();
+        std::fs::create_dir(folder.path().join("onnx")).unwrap();
+        export_with(0, &folder.path().join("onnx/model.onnx"), &mut go_on).unwrap();
+        assert_eq!(files(&folder.path().join("onnx")), ["model.onnx", "model.onnx.data"]);
+        let [ours, theirs] = [folder.path(), MODEL.as_ref()].map(|model| {
+            let embedder = crate::Embedder::load(model).unwrap();
+            embedder
+                .encode(&["one text", "and a longer one beside it"], &crate::EncodeOptions::default())
+                .unwrap()
+                .vectors
+        });
+        assert_eq!(ours.dim(), theirs.dim());
+        assert!(ours.iter().zip(&theirs).all(|(ours, theirs)| (ours - theirs).abs() < 1e-6));
+    }
+
     #[test]
     fn a_file_that_cannot_be_whole_leaves_what_was_there() {
         for largest_inside in [0, usize::MAX] {
