@@ -25,6 +25,8 @@ pub struct Layout {
     pub padding_id: u32,
     /// How positions are numbered.
     pub positions: PositionScheme,
+    /// Fewest tokens of a row, padding included.
+    pub shortest: usize,
 }
 
 /// A padded batch, `rows` by `sequence`, row-major.
@@ -44,7 +46,7 @@ pub struct Batch {
 impl Batch {
     /// Pads `rows` to the longest of them.
     pub fn pad(rows: &[TokenRow<'_>], layout: &Layout) -> Self {
-        let sequence = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0).max(1);
+        let sequence = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0).max(layout.shortest).max(1);
         let size = rows.len() * sequence;
         let mut batch = Self {
             rows: rows.len(),
@@ -134,7 +136,7 @@ mod tests {
     use crate::runtime::session::Feed;
 
     fn layout(padding_side: Side, positions: PositionScheme) -> Layout {
-        Layout { padding_side, padding_id: 9, positions }
+        Layout { padding_side, padding_id: 9, positions, shortest: 1 }
     }
 
     #[test]
@@ -164,6 +166,15 @@ mod tests {
         let batch = Batch::pad(&[TokenRow { ids: &[], type_ids: &[] }], &layout(Side::Right, PositionScheme::FromZero));
         assert_eq!((batch.rows, batch.sequence), (1, 1));
         assert!(batch.spans()[0].is_empty());
+    }
+
+    #[test]
+    fn a_short_row_is_filled_up() {
+        let row = [TokenRow { ids: &[4], type_ids: &[] }];
+        let batch = Batch::pad(&row, &Layout { shortest: 2, ..layout(Side::Right, PositionScheme::FromZero) });
+        assert_eq!(*batch.values(Feed::InputIds), [4, 9]);
+        assert_eq!(*batch.values(Feed::AttentionMask), [1, 0]);
+        assert_eq!(batch.spans().first(), Some(&(0..1)));
     }
 
     proptest! {

@@ -1,5 +1,7 @@
 //! Files that are not what their name says, and weights that other programs keep: recognized, never opened as such.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// A file's first bytes and what a file that starts with them is.
@@ -21,11 +23,22 @@ const STARTS: &[(&[u8], &str)] = &[
     (b"\x89HDF\r\n\x1a\n", "this is an HDF5 file, as TensorFlow writes it; safetensors is understood"),
 ];
 
+/// Bytes at the start of a file that are looked at.
+pub const START_BYTES: usize = 512;
+
 /// What a file that starts with `bytes` is, where it is something that often stands under a wrong name.
 pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
-    let text = bytes.trim_ascii_start();
+    let text = bytes.get(..START_BYTES).unwrap_or(bytes).trim_ascii_start();
     let starts_with = |start: &[u8]| text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start));
     STARTS.iter().find(|(start, _)| starts_with(start)).map(|(_, meaning)| *meaning)
+}
+
+/// As [`recognize`], for a file that another program will read.
+pub fn recognize_file(path: &Path) -> Option<&'static str> {
+    let mut start = Vec::new();
+    // What cannot be read here is told by the program that reads it.
+    File::open(path).ok()?.take(START_BYTES as u64).read_to_end(&mut start).ok()?;
+    recognize(&start)
 }
 
 /// Ends of file names and what to do about weights of that kind; the first that a folder has counts.

@@ -59,7 +59,8 @@ impl Model {
         // The tokenizer takes as long to read as the session to make.
         let file = origin.path().to_owned();
         let is_written = matches!(origin, Origin::Weights(..));
-        let factory = Arc::new(SessionFactory::new(library, origin.graph(&Target::CPU.with_max_tokens(max_tokens))?));
+        let graph = origin.graph(&Target::CPU.with_max_tokens(max_tokens), settings.threads)?;
+        let factory = Arc::new(SessionFactory::new(library, graph));
         let (tokenization, session) = std::thread::scope(|scope| {
             let session = scope.spawn(|| factory.create(settings.threads));
             let tokenization = Tokenization::load(&folder.tokenizer, max_tokens, bounds);
@@ -266,6 +267,8 @@ fn layout(folder: &ModelFolder, is_written: bool, known: Option<&Architecture>, 
         padding_id,
         // An ONNX file that takes `position_ids` looks them up in the family's table, so they count as its family does.
         positions: known.map_or(PositionScheme::FromZero, |architecture| architecture.positions),
+        // A product of one row takes another way through ONNX Runtime where the matrix is not packed, to other bits.
+        shortest: if is_written { 2 } else { 1 },
     }
 }
 

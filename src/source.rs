@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
-use crate::foreign::other_weights;
+use crate::foreign::{other_weights, recognize_file};
 use crate::graph::{Architecture, Author, Target, author, known_model_types};
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::Graph;
@@ -46,16 +46,19 @@ impl Origin {
         }
     }
 
-    /// The graph, ready for sessions.
-    pub fn graph(self, target: &Target) -> Result<Graph> {
+    /// The graph, ready for sessions; weights are converted by `threads` threads.
+    pub fn graph(self, target: &Target, threads: usize) -> Result<Graph> {
         match self {
             Self::Weights(author, weights) => {
                 let written = author.write(&weights, target, None)?;
                 tracing::debug!(nodes = written.nodes, "wrote the graph");
-                let initializers = Initializers::new(&written.initializers)?;
+                let initializers = Initializers::new(written.initializers, threads)?;
                 Ok(Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned() })
             }
-            Self::File(path) => Ok(Graph::File(path)),
+            Self::File(path) => match recognize_file(&path) {
+                Some(meaning) => Err(EmbeddingError::invalid_model(&path, meaning)),
+                None => Ok(Graph::File(path)),
+            },
         }
     }
 }
@@ -147,13 +150,31 @@ fn no_weights(folder: &ModelFolder) -> EmbeddingError {
 }
 
 fn unknown_family(folder: &ModelFolder) -> EmbeddingError {
-    let known = known_model_types().join(", ");
     let file = folder.transformer_path.join("config.json");
     let Some(config) = &folder.transformer else {
         return EmbeddingError::invalid_model(&file, "the file is missing, and there is no ONNX file either");
     };
+    let known = known_model_types();
+    let name = config.optional_str("model_type").ok().flatten().unwrap_or_default();
+    let meant = closest(name, &known).map_or_else(String::new, |meant| format!("; {meant:?} may be meant"));
+    let code = if config.has("auto_map") {
+        "the model needs Python code of its own (auto_map), which is never run; "
+    } else {
+        ""
+    };
     let problem = format!(
-        "this family's graph cannot be written, and there is no onnx/model.onnx or model.onnx to run; known are {known}"
+        "{code}this family's graph cannot be written{meant}. Known are {}. Of another family, an ONNX file is run: put \
+         one in the folder as onnx/model.onnx or model.onnx",
+        known.join(", ")
     );
     config.invalid("model_type", problem)
+}
+
+/// The known name that differs in at most two letters, or in case and hyphens only.
+fn closest(name: &str, known: &[&'static str]) -> Option<&'static str> {
+    let plain = |name: &str| name.to_lowercase().replace('-', "_");
+    let distance = |known: &str| strsim::damerau_levenshtein(&plain(name), &plain(known));
+    // Of a name of a megabyte no distance has to be known.
+    let known = known.iter().copied().filter(|known| name.len() <= known.len() + 2);
+    known.min_by_key(|known| distance(known)).filter(|known| distance(known) <= 2)
 }

@@ -31,11 +31,13 @@ from oxembed.results import (
     ModelInfo,
     SessionPlacement,
 )
+from oxembed.verification import Check, Verification, verify
 
 __all__ = [
     "BatchEmbeddingRequest",
     "BatchEmbeddingResponse",
     "Calibration",
+    "Check",
     "Embedder",
     "ExportedGraph",
     "HealthStatus",
@@ -50,7 +52,9 @@ __all__ = [
     "ServiceUnavailableError",
     "SessionPlacement",
     "Usage",
+    "Verification",
     "__version__",
     "export",
     "quantize_embeddings",
+    "verify",
 ]

@@ -238,3 +238,9 @@ class Encoding(Inspection):
             return await asyncio.to_thread(self._encode, texts, None, options, token)
         finally:
             token.cancel()  # of no effect after the work is done; stops it when the task is cancelled
+
+
+def encode_quietly(model: Encoding, texts: Sequence[str], **options: object) -> tuple[NDArray[np.float32], Usage]:
+    """Float32 rows of texts with the usage, and nothing logged about texts that were cut."""
+    checked = _options.check_options("encode", options)
+    return model._run(texts, None, checked, None, None)  # pyright: ignore[reportPrivateUsage]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from oxembed import _calibration_file
 from oxembed.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -241,6 +240,8 @@ class Calibration:
             ...     Calibration.load(f"{folder}/calibration.json").ranges.tolist()
             [[0.0, 0.0], [1.0, 2.0]]
         """
+        from oxembed import _calibration_file  # not at the top: few programs need it
+
         _calibration_file.write(path, self.ranges, self.normalized, self.vectors, self.model)
 
     @classmethod
@@ -255,6 +256,8 @@ class Calibration:
             Traceback (most recent call last):
             oxembed.exceptions.InvalidInputError: calibration none.json cannot be read: No such file or directory
         """
+        from oxembed import _calibration_file
+
         content = _calibration_file.read(path)
         try:
             return cls(content.ranges, content.normalized, content.vectors, content.model)

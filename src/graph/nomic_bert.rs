@@ -5,7 +5,7 @@
 
 use super::activation::Activation;
 use super::rotary::{Rotary, RotaryKeys};
-use super::settings::{Keys, Sizes, VOCABULARY, refuse_other_than};
+use super::settings::{DIMENSION, Keys, Sizes, VOCABULARY, refuse_other_than};
 use super::transformer::{Attention, Embeddings, FeedForward, Layer, Linear, Norm, NormKind, Norms, Transformer};
 use super::{Architecture, Author, Family};
 use crate::config::Document;
@@ -39,8 +39,13 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
     let theta = if is_original { ("rotary_emb_base", 10_000.0) } else { ("rope_theta", 1000.0) };
     let keys = RotaryKeys { theta: theta.0, default_theta: theta.1, layer_type: None, scaled: true };
     let epsilon = config.first_of(&["layer_norm_eps", "layer_norm_epsilon"]).unwrap_or("layer_norm_eps");
+    let mut rotary = Rotary::read(config, keys, sizes.head)?;
+    if config.optional_f64_in("rotary_scaling_factor", 1.0..=1e6)?.is_some() {
+        // The scaling changes frequencies only for texts beyond the trained length, and then with the text's length.
+        rotary.max_tokens = Some(config.optional_usize_in("max_trained_positions", DIMENSION)?.unwrap_or(2048));
+    }
     let model = Model {
-        rotary: Rotary::read(config, keys, sizes.head)?,
+        rotary,
         epsilon: config.f32_positive_or(epsilon, 1e-12)?,
         attention_bias: config.bool_or("qkv_proj_bias", false)?,
         first_bias: config.bool_or("mlp_fc1_bias", false)?,
@@ -71,10 +76,8 @@ fn refuse_variants(config: &Document) -> Result<()> {
     if config.f64_in("rotary_emb_fraction", 0.0..=1.0)? < 1.0 {
         return Err(config.invalid("rotary_emb_fraction", "1.0 is understood: rotary positions for whole heads"));
     }
-    for key in ["rotary_scaling_factor", "rotary_emb_scale_base"] {
-        if config.has(key) {
-            return Err(config.invalid(key, "null is understood: positions that are not scaled"));
-        }
+    if config.has("rotary_emb_scale_base") {
+        return Err(config.invalid("rotary_emb_scale_base", "null is understood: positions that do not fade"));
     }
     for key in ["num_experts", "moe_every_n_layers"] {
         if config.optional_usize_in(key, 0..=usize::MAX)?.is_some_and(|count| count > 0) {

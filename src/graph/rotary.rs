@@ -86,7 +86,7 @@ fn section(config: &Document, keys: RotaryKeys) -> Result<Option<Document>> {
     let Some(layer_type) = keys.layer_type else { return Ok(scaling.or(parameters)) };
     match parameters {
         Some(parameters) => {
-            if !parameters.keys().all(|key| key.ends_with("_attention")) {
+            if !parameters.keys().all(|key| key.ends_with("_attention") || key == "truncate") {
                 let problem = "an object with a key for each kind of layer, such as \"full_attention\", is understood";
                 return Err(config.invalid("rope_parameters", problem));
             }
@@ -127,16 +127,7 @@ impl Settings<'_> {
             }
             // Frequencies change only for texts beyond the trained length, and then with the text's length.
             Kind::Dynamic => Rotary { max_tokens: Some(self.trained_tokens()?), ..whole(plain) },
-            Kind::Ntk => {
-                if let Some(section) = self.section.filter(|section| section.has("mixed_b")) {
-                    return Err(section.invalid("mixed_b", "null is understood: one factor for all pairs"));
-                }
-                // Alibaba's: the base grows by the factor, and the frequencies shrink by its 2/width-th power.
-                let factor = self.factor()?;
-                let divisor = factor.powf(2.0 / self.head_size as f32);
-                let grown = self.frequencies(theta * f64::from(factor));
-                whole(grown.into_iter().map(|frequency| frequency / divisor).collect())
-            }
+            Kind::Ntk => whole(self.ntk(theta, plain)?),
             Kind::Yarn => self.yarn(theta, &plain)?,
             Kind::Llama3 => whole(self.llama3(plain)?),
         })
@@ -203,10 +194,30 @@ impl Settings<'_> {
         self.trained_tokens()
     }
 
+    /// Alibaba's, after <https://kexue.fm/archives/9706>: the base grows by the factor and the frequencies shrink by
+    /// its 2/width-th power; or, mixed, each pair shrinks more than the one before.
+    fn ntk(&self, theta: f64, plain: Vec<f32>) -> Result<Vec<f32>> {
+        let factor = self.factor()?;
+        if factor <= 1.0 {
+            return Ok(plain);
+        }
+        let section = self.section.unwrap_or(self.config);
+        let width = self.head_size as f32;
+        if !section.has("mixed_b") {
+            let divisor = factor.powf(2.0 / width);
+            let grown = self.frequencies(theta * f64::from(factor));
+            return Ok(grown.into_iter().map(|frequency| frequency / divisor).collect());
+        }
+        #[allow(clippy::cast_possible_truncation)]
+        let exponent = self.number("mixed_b", None)? as f32;
+        let unit = factor.ln() / (width / 2.0).powf(exponent);
+        let shrink = |(pair, frequency): (usize, f32)| frequency / (unit * (pair as f32 + 1.0).powf(exponent)).exp();
+        Ok(plain.into_iter().enumerate().map(shrink).collect())
+    }
+
     /// Peng et al. 2023, YaRN: slow pairs are interpolated, fast ones kept, those between blended.
     #[allow(clippy::cast_possible_truncation)]
     fn yarn(&self, theta: f64, plain: &[f32]) -> Result<Rotary> {
-        let section = self.section.unwrap_or(self.config);
         let factor = self.number("factor", None)?;
         let original = self.original_tokens()? as f64;
         let width = self.head_size as f64;
@@ -214,7 +225,7 @@ impl Settings<'_> {
         let slow = self.number("beta_slow", Some(1.0))?;
         let pair_of = |rotations: f64| width * (original / (rotations * TAU)).ln() / (2.0 * theta.ln());
         let (mut low, mut high) = (pair_of(fast), pair_of(slow));
-        if section.optional_bool("truncate")?.unwrap_or(true) {
+        if self.truncates()? {
             (low, high) = (low.floor(), high.ceil());
         }
         let (low, mut high) = (low.max(0.0), high.min(width - 1.0));
@@ -228,6 +239,16 @@ impl Settings<'_> {
         };
         let frequencies = plain.iter().enumerate().map(blend).collect();
         Ok(Rotary { frequencies, factor: self.yarn_factor(factor)? as f32, max_tokens: None })
+    }
+
+    /// Where each kind of layer has settings of its own, transformers looks for this one beside them.
+    fn truncates(&self) -> Result<bool> {
+        let beside = match self.keys.layer_type {
+            Some(_) => self.config.section("rope_parameters")?,
+            None => self.section.cloned(),
+        };
+        let truncates = beside.map(|section| section.optional_bool("truncate")).transpose()?.flatten();
+        Ok(truncates.unwrap_or(true))
     }
 
     fn yarn_factor(&self, factor: f64) -> Result<f64> {
@@ -289,7 +310,7 @@ mod tests {
     fn assert_frequencies(rotary: &Rotary, expected: &[f32], factor: f32) {
         assert_eq!(rotary.frequencies.len(), expected.len());
         for (pair, (frequency, expected)) in rotary.frequencies.iter().zip(expected).enumerate() {
-            assert!((frequency / expected - 1.0).abs() < 5e-7, "pair {pair}: {frequency}, expected {expected}");
+            assert!((frequency / expected - 1.0).abs() < 1e-6, "pair {pair}: {frequency}, expected {expected}");
         }
         assert!((rotary.factor - factor).abs() < 1e-6, "{} {factor}", rotary.factor);
     }
@@ -378,6 +399,12 @@ mod tests {
         // 2^-1/4, 40000^-1/4, 2^-1/4 / 20000^1/2, (2 * 20000^3)^-1/4
         let expected = [0.840_896_4, 0.070_710_68, 5.946_036e-3, 0.0005];
         assert_frequencies(&read(text).unwrap(), &expected, 1.0);
+        let text = r#"{"rope_scaling": {"type": "ntk", "factor": 16.0, "mixed_b": 0.5}}"#;
+        // Divided by 16 to the power of the square root of 1/4, 2/4, 3/4 and 1.
+        let expected = [0.25, 0.1 / 7.102_993, 0.01 / 11.035_66, 0.001 / 16.0];
+        assert_frequencies(&read(text).unwrap(), &expected, 1.0);
+        let text = text.replace("16.0", "1.0");
+        assert_frequencies(&read(&text).unwrap(), &[1.0, 0.1, 0.01, 0.001], 1.0);
     }
 
     #[test]

@@ -60,6 +60,12 @@ impl SessionFactory {
                 EmbeddingError::invalid_model(path, format!("ONNX Runtime refuses the file: {error}")).caused_by(error)
             }
         })?;
+        if let Graph::Written { initializers, .. } = &self.graph
+            && initializers.packs()
+        {
+            // The matrices have been copied; what else is needed of the file comes back by itself.
+            initializers.release();
+        }
         Ok(LoadedSession { session, threads, _factory: Arc::clone(self) })
     }
 
@@ -74,8 +80,12 @@ impl SessionFactory {
             .with_memory_pattern(false)?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
         if let Graph::Written { initializers, folder, .. } = &self.graph {
+            builder = if initializers.packs() {
+                builder.with_prepacked_weights(&self.prepacked)?
+            } else {
+                builder.with_config_entry("session.disable_prepacking", "1")?
+            };
             builder = builder
-                .with_prepacked_weights(&self.prepacked)?
                 .with_config_entry("session.model_external_initializers_file_folder_path", folder.to_string_lossy())?;
             for (name, value) in initializers.values() {
                 builder = builder.with_initializer(name, Arc::clone(value))?;

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use memmap2::Mmap;
+#[cfg(unix)]
+use memmap2::UncheckedAdvice;
 use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::de::IgnoredAny;
@@ -54,7 +56,7 @@ impl MappedFile {
         let map = unsafe { Mmap::map(&file) }
             .map_err(|error| EmbeddingError::invalid_model(path, "the file cannot be mapped").caused_by(error))?;
         let entries = read_header(&map).map_err(|problem| {
-            let problem = recognize(map.get(..512).unwrap_or(&map)).map_or(problem, str::to_owned);
+            let problem = recognize(&map).map_or(problem, str::to_owned);
             EmbeddingError::invalid_model(path, problem)
         })?;
         let real_path = path
@@ -76,6 +78,22 @@ impl MappedFile {
     /// The file's bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.map
+    }
+
+    /// Takes the pages of `range` out of the process; the system keeps them cached while it has room.
+    pub(super) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            // SAFETY: `Mmap::map` makes a shared map of a file that is never written through it: what is given up is
+            // read from the file again when it is next looked at, so every slice of the map stays what it was.
+            let outcome =
+                unsafe { self.map.unchecked_advise_range(UncheckedAdvice::DontNeed, range.start, range.len()) };
+            if let Err(error) = outcome {
+                tracing::debug!(%error, path = %self.path.display(), "pages of the file could not be given back");
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 }
 

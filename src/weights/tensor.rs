@@ -11,6 +11,9 @@ use safetensors::Dtype;
 use super::file::MappedFile;
 use crate::error::{EmbeddingError, Result};
 
+/// Numbers converted at a time: few enough for the stack and the first cache.
+const BLOCK: usize = 512;
+
 /// How the numbers of a tensor are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredType {
@@ -47,6 +50,57 @@ impl StoredType {
             Self::Float32 => "float32",
             Self::Float16 => "float16",
             Self::BFloat16 => "bfloat16",
+        }
+    }
+
+    /// Writes the numbers in `stored`, little-endian, to `numbers` as those of the type `to` are in this machine's
+    /// memory, as many as there are of both. Widening is exact; narrowing goes to the nearest.
+    pub fn convert(self, stored: &[u8], to: Self, numbers: &mut [u8]) {
+        match (self, to) {
+            (Self::Float32, Self::Float32) => each(stored, numbers, |bytes| u32::from_le_bytes(bytes).to_ne_bytes()),
+            (Self::Float16, Self::Float16) | (Self::BFloat16, Self::BFloat16) => {
+                each(stored, numbers, |bytes| u16::from_le_bytes(bytes).to_ne_bytes());
+            }
+            (Self::BFloat16, Self::Float32) => {
+                each(stored, numbers, |bytes| (u32::from(u16::from_le_bytes(bytes)) << 16).to_ne_bytes());
+            }
+            (Self::Float16, Self::Float32) => widen_halves(stored, numbers),
+            (Self::Float32, Self::Float16) => {
+                each(stored, numbers, |bytes| f16::from_f32(f32::from_le_bytes(bytes)).to_ne_bytes());
+            }
+            (Self::BFloat16, Self::Float16) => {
+                each(stored, numbers, |bytes| f16::from_f32(bf16::from_le_bytes(bytes).to_f32()).to_ne_bytes());
+            }
+            (Self::Float32, Self::BFloat16) => {
+                each(stored, numbers, |bytes| bf16::from_f32(f32::from_le_bytes(bytes)).to_ne_bytes());
+            }
+            (Self::Float16, Self::BFloat16) => {
+                each(stored, numbers, |bytes| bf16::from_f32(f16::from_le_bytes(bytes).to_f32()).to_ne_bytes());
+            }
+        }
+    }
+}
+
+fn each<const FROM: usize, const TO: usize>(
+    stored: &[u8],
+    numbers: &mut [u8],
+    number: impl Fn([u8; FROM]) -> [u8; TO],
+) {
+    for (to, from) in numbers.as_chunks_mut().0.iter_mut().zip(stored.as_chunks().0) {
+        *to = number(*from);
+    }
+}
+
+/// In blocks, because processors convert several halves at a time, and `half` knows how.
+fn widen_halves(stored: &[u8], numbers: &mut [u8]) {
+    let (mut halves, mut singles) = ([f16::ZERO; BLOCK], [0.0_f32; BLOCK]);
+    for (stored, numbers) in stored.chunks(2 * BLOCK).zip(numbers.chunks_mut(4 * BLOCK)) {
+        for (half, bytes) in halves.iter_mut().zip(stored.as_chunks().0) {
+            *half = f16::from_le_bytes(*bytes);
+        }
+        halves.convert_to_f32_slice(&mut singles);
+        for (bytes, single) in numbers.as_chunks_mut().0.iter_mut().zip(singles) {
+            *bytes = single.to_ne_bytes();
         }
     }
 }
@@ -123,12 +177,16 @@ impl StoredTensor {
 
     /// The numbers as `f32`; exact, as every stored type is a subset of it.
     pub fn to_f32(&self) -> Vec<f32> {
-        let bytes = self.bytes();
-        match self.dtype {
-            StoredType::Float32 => decode(bytes, f32::from_le_bytes),
-            StoredType::Float16 => decode(bytes, f16::from_le_bytes).to_f32_vec(),
-            StoredType::BFloat16 => decode(bytes, bf16::from_le_bytes).to_f32_vec(),
-        }
+        let mut values = vec![0; 4 * self.len()];
+        self.dtype.convert(self.bytes(), StoredType::Float32, &mut values);
+        decode(&values, f32::from_ne_bytes)
+    }
+
+    /// Says that the file's pages with these of its bytes are not needed for now; reading them brings them back.
+    pub fn release(&self, bytes: Range<usize>) {
+        let start = self.range.start + bytes.start.min(self.range.len());
+        let end = self.range.start + bytes.end.min(self.range.len());
+        self.file.release(start..end);
     }
 }
 

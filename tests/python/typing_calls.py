@@ -15,6 +15,7 @@ from oxembed import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
     Calibration,
+    Check,
     Embedder,
     HealthStatus,
     InvalidInputError,
@@ -23,8 +24,10 @@ from oxembed import (
     OxembedError,
     SessionPlacement,
     Usage,
+    Verification,
     __version__,
     quantize_embeddings,
+    verify,
 )
 
 
@@ -91,6 +94,16 @@ def calibrations(model: Embedder, texts: Iterable[str], stored: NDArray[np.float
     quantize_embeddings(stored, precision="uint8", ranges=calibration.ranges)
     model.calibrate(texts, precision="int8")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     calibration.vectors = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def verifications(model: Embedder) -> None:
+    found = verify(model, Path("golden.npz"), pairs=False, similar_above=0.7)
+    assert_type(found, Verification)
+    assert_type(found.passed, bool)
+    assert_type(found.checks, tuple[Check, ...])
+    assert_type(found.checks[0].status, Literal["passed", "failed", "skipped"])
+    verify("folder", reference="golden.npz", reference_texts="texts.json", prompt_name="query")
+    verify(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def streams(model: Embedder, texts: Iterable[str]) -> None:

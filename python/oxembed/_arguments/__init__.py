@@ -3,8 +3,8 @@
 Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
 """
 
-from oxembed._arguments import calibrate, download, embed, export, info, models, search
+from oxembed._arguments import calibrate, download, embed, export, info, models, search, verify
 
-COMMANDS = (embed, search, info, models, download, export, calibrate)
+COMMANDS = (embed, search, info, models, download, verify, calibrate, export)
 
 __all__ = ["COMMANDS"]

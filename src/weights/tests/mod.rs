@@ -248,3 +248,34 @@ fn a_device_in_place_of_the_file() {
         assert_says(&refused(Path::new(device), Path::new(device)), &["not a regular file"]);
     }
 }
+
+/// Every number of sixteen bits, and every single that is one of them, against `half`.
+#[test]
+fn conversions() {
+    let bits: Vec<u16> = (0..=u16::MAX).collect();
+    let halves: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    let singles = |from: fn(u16) -> f32| bits.iter().map(|bits| from(*bits)).collect::<Vec<f32>>();
+    let types = [
+        (StoredType::Float16, singles(|bits| half::f16::from_bits(bits).to_f32())),
+        (StoredType::BFloat16, singles(|bits| half::bf16::from_bits(bits).to_f32())),
+    ];
+    let same = |a: f32, b: f32| a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan();
+    for (dtype, truth) in types {
+        let mut wide = vec![0; 2 * halves.len()];
+        dtype.convert(&halves, StoredType::Float32, &mut wide);
+        let found = wide.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes));
+        assert!(found.zip(&truth).all(|(found, truth)| same(found, *truth)), "{dtype:?}");
+
+        let mut copied = vec![0; halves.len()];
+        dtype.convert(&halves, dtype, &mut copied);
+        assert!(copied.as_chunks().0.iter().zip(&bits).all(|(bytes, bits)| u16::from_ne_bytes(*bytes) == *bits));
+
+        let stored: Vec<u8> = truth.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let mut back = vec![0; halves.len()];
+        StoredType::Float32.convert(&stored, dtype, &mut back);
+        let mut again = vec![0; stored.len()];
+        dtype.convert(&back, StoredType::Float32, &mut again);
+        let found = again.as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes));
+        assert!(found.zip(&truth).all(|(found, truth)| same(found, *truth)), "{dtype:?}");
+    }
+}

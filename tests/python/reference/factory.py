@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from . import rotary_models
 from .postprocess import LEGACY_MODES
+from .random_weights import RandomWeights, Tensors
 from .weights import write_model, write_safetensors
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -32,18 +32,55 @@ GOLDEN_FIXTURES = (
     "xlmr-mean-prompts",
 )
 
-Family: TypeAlias = Literal["bert", "roberta", "xlm-roberta", "distilbert", "mpnet"]
+Family: TypeAlias = Literal[
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "distilbert",
+    "mpnet",
+    "modernbert",
+    "nomic_bert",
+    "gte",
+    "new",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3_text",
+]
 ModulesForm: TypeAlias = Literal["old", "v6"]
 # (out_features, bias, activation); the activation is a class of torch.nn, "Tanh", or a whole path, or None for no key.
 DenseSpec: TypeAlias = tuple[int, bool, str | None]
 
-FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta", "distilbert", "mpnet")
+BERT_FAMILIES: tuple[Family, ...] = ("bert", "roberta", "xlm-roberta", "distilbert", "mpnet")
+# "new" is GTE as Alibaba's own code has it; transformers has no class of that name.
+ROTARY_FAMILIES: tuple[Family, ...] = (
+    "modernbert",
+    "nomic_bert",
+    "gte",
+    "new",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3_text",
+)
+FAMILIES = BERT_FAMILIES + ROTARY_FAMILIES
 _TOKENIZERS: Mapping[Family, str] = {
     "bert": "bert-cls",
     "distilbert": "distilbert-mean",
     "mpnet": "mpnet-mean-b",
     "roberta": "roberta-mean",
     "xlm-roberta": "xlmr-mean-prompts",
+    "modernbert": "modernbert-cls",
+    "nomic_bert": "nomicbert-mean",
+    "gte": "gte-cls",
+    "new": "gte-cls",
+    "llama": "qwen3-lasttoken",
+    "mistral": "qwen3-lasttoken",
+    "qwen2": "qwen3-lasttoken",
+    "qwen3": "qwen3-lasttoken",
+    "gemma3_text": "gemma3-mean-dense",
 }
 _ARCHITECTURES: Mapping[Family, str] = {
     "bert": "BertModel",
@@ -51,6 +88,15 @@ _ARCHITECTURES: Mapping[Family, str] = {
     "mpnet": "MPNetModel",
     "roberta": "RobertaModel",
     "xlm-roberta": "XLMRobertaModel",
+    "modernbert": "ModernBertModel",
+    "nomic_bert": "NomicBertModel",
+    "gte": "GteModel",
+    "new": "NewModel",
+    "llama": "LlamaModel",
+    "mistral": "MistralModel",
+    "qwen2": "Qwen2Model",
+    "qwen3": "Qwen3Model",
+    "gemma3_text": "Gemma3TextModel",
 }
 _OLD_TYPES = "sentence_transformers.models."
 _V6_TYPES = {
@@ -65,35 +111,10 @@ _V6_TRANSFORMER = {
     "module_output_name": "token_embeddings",
 }
 
-Tensors: TypeAlias = dict[str, npt.NDArray[np.generic]]
-
-
-class _Random:
-    """Weights of a scale at which every part of a layer matters to the output.
-
-    `RandomState`, not `default_rng`: NumPy promises that its stream stays the same, which golden_factory.npz needs.
-    """
-
-    def __init__(self, seed: int) -> None:
-        self._state = np.random.RandomState(seed)
-        self.tensors: Tensors = {}
-
-    def normal(self, name: str, shape: tuple[int, ...], scale: float, mean: float = 0.0) -> None:
-        self.tensors[name] = (mean + scale * self._state.standard_normal(shape)).astype(np.float32)
-
-    def linear(self, name: str, inputs: int, outputs: int, *, bias: bool = True) -> None:
-        self.normal(f"{name}.weight", (outputs, inputs), 2.0 / math.sqrt(inputs))
-        if bias:
-            self.normal(f"{name}.bias", (outputs,), 0.1)
-
-    def layer_norm(self, name: str, size: int) -> None:
-        self.normal(f"{name}.weight", (size,), 0.2, mean=1.0)
-        self.normal(f"{name}.bias", (size,), 0.1)
-
 
 def _tensors(family: Family, config: Mapping[str, Any], seed: int) -> Tensors:
     """The encoder's tensors under the names of transformers' modeling files, the unused pooler among them."""
-    random = _Random(seed)
+    random = RandomWeights(seed)
     hidden, wide = config["hidden_size"], config["intermediate_size"]
     random.normal("embeddings.word_embeddings.weight", (config["vocab_size"], hidden), 1.0)
     random.normal("embeddings.position_embeddings.weight", (config["max_position_embeddings"], hidden), 0.5)
@@ -138,7 +159,7 @@ def make_model(
     num_attention_heads: int = 4,
     num_hidden_layers: int = 2,
     intermediate_size: int = 96,
-    hidden_act: str = "gelu",
+    hidden_act: str | None = None,
     layer_norm_eps: float | None = None,
     type_vocab_size: int | None = None,
     max_position_embeddings: int | None = None,
@@ -158,13 +179,15 @@ def make_model(
     do_lower_case: bool = False,
     modules_form: ModulesForm = "old",
     tokenizer: str | None = None,
+    hub_keys: bool = False,
     config: Mapping[str, Any] | None = None,
     tokenizer_config: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write a whole sentence-transformers folder and return it.
 
-    - `layer_norm_eps` is not DistilBERT's to choose; None leaves the family's 1e-12;
-    - `max_position_embeddings`, where None, just holds `max_seq_length` tokens (64 where that is None too);
+    - `hidden_act` and `layer_norm_eps` are the family's own where None; DistilBERT has no choice of the latter;
+    - `max_position_embeddings`, where None, just holds `max_seq_length` tokens (64 where that is None too), and is 512
+      in the families of `rotary_models`, which have no table of that length;
     - `pooling` is a mode or several. `modules_form="old"` writes sentence-transformers 2 to 5.3's files, whose booleans
       cannot say an order, so the modes must stand in that of `LEGACY_MODES`; "v6" writes those of 5.4 and later, where
       `max_seq_length` is tokenizer_config.json's `model_max_length`;
@@ -172,55 +195,51 @@ def make_model(
     - `prefix` goes before the encoder's tensor names, as in a checkpoint of a model with a head ("bert.");
     - `tensorflow_names` calls the LayerNorms' tensors gamma and beta, as the oldest BERT checkpoints do;
     - `tokenizer` names the fixture whose tokenizer is copied; each family has its own;
-    - `config` and `tokenizer_config` are laid over config.json and tokenizer_config.json; None takes a key out.
+    - `config` and `tokenizer_config` are laid over config.json and tokenizer_config.json; None takes a key out. What
+      else a family has (key-value heads, biases, kinds of layers, rope) is set through `config`: in the families of
+      `rotary_models` the tensors follow it, in those of BERT they do not;
+    - `modules_form` also says whether config.json has transformers 4's keys ("old") or 5's ("v6"); `hub_keys` gives
+      NomicBERT those of nomic-ai's repositories instead.
     """
-    if family == "distilbert" and layer_norm_eps is not None:
-        raise ValueError("DistilBERT's layer_norm_eps is 1e-12 in its code; config.json has no such key")
     modes = [pooling] if isinstance(pooling, str) else list(pooling)
     source = FIXTURES / (tokenizer or _TOKENIZERS[family])
     tokenizer_text = (source / "tokenizer.json").read_text(encoding="utf-8")
-    pad = pad_token_id if pad_token_id is not None else (0 if family in ("bert", "distilbert") else 1)
-    offset = 0 if family in ("bert", "distilbert") else pad + 1
-    settings: dict[str, Any] = {
+    shape: dict[str, Any] = {
         "model_type": family,
         "architectures": [_ARCHITECTURES[family]],
-        "vocab_size": len(json.loads(tokenizer_text)["model"]["vocab"]),
+        "vocab_size": _vocabulary(tokenizer_text),
         "hidden_size": hidden_size,
         "num_hidden_layers": num_hidden_layers,
         "num_attention_heads": num_attention_heads,
         "intermediate_size": intermediate_size,
-        "hidden_act": hidden_act,
-        "layer_norm_eps": layer_norm_eps if layer_norm_eps is not None else 1e-12,
-        "max_position_embeddings": max_position_embeddings or (max_seq_length or 64) + offset,
-        "pad_token_id": pad,
+        "pad_token_id": pad_token_id,
         "dtype" if modules_form == "v6" else "torch_dtype": dtype,
         "transformers_version": "5.23.0" if modules_form == "v6" else "4.41.0",
     }
-    if family == "mpnet":
-        settings["relative_attention_num_buckets"] = relative_attention_num_buckets
-    elif family != "distilbert":
-        default_types = 2 if family == "bert" else 1
-        settings["type_vocab_size"] = type_vocab_size if type_vocab_size is not None else default_types
-    tensors = _tensors(family, settings, seed)
-    if modules_form == "old" and family in ("bert", "roberta", "xlm-roberta"):  # a buffer that transformers 4 saved
-        positions = np.arange(settings["max_position_embeddings"], dtype=np.int64)[None, :]
-        tensors["embeddings.position_ids"] = positions
+    if family in BERT_FAMILIES:
+        activation, eps = hidden_act or "gelu", layer_norm_eps
+        settings = _bert_settings(family, shape, activation, eps, type_vocab_size, relative_attention_num_buckets)
+        offset = 0 if family in ("bert", "distilbert") else settings["pad_token_id"] + 1
+        settings["max_position_embeddings"] = max_position_embeddings or (max_seq_length or 64) + offset
+        tensors = _tensors(family, settings, seed)
+        if modules_form == "old" and family in ("bert", "roberta", "xlm-roberta"):  # a buffer that transformers 4 saved
+            positions = np.arange(settings["max_position_embeddings"], dtype=np.int64)[None, :]
+            tensors["embeddings.position_ids"] = positions
+        settings = _overlaid(_distilbert_names(settings) if family == "distilbert" else settings, config)
+    else:
+        shape["max_position_embeddings"] = max_position_embeddings or 512
+        names = {"hidden_act": hidden_act, "eps": layer_norm_eps, "type_vocab_size": type_vocab_size}
+        given = {key: value for key, value in names.items() if value is not None}
+        settings = rotary_models.settings(shape, given, new_keys=modules_form == "v6", hub_keys=hub_keys)
+        settings = _overlaid(settings, config)
+        tensors = rotary_models.tensors(settings, seed)
     if tensorflow_names:
         renamed = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
         for new, old in renamed.items():
             tensors = {name.replace(new, old): tensor for name, tensor in tensors.items()}
-    if family == "distilbert":
-        names = {
-            "hidden_size": "dim",
-            "num_hidden_layers": "n_layers",
-            "num_attention_heads": "n_heads",
-            "intermediate_size": "hidden_dim",
-            "hidden_act": "activation",
-        }
-        settings = {names.get(key, key): value for key, value in settings.items() if key != "layer_norm_eps"}
 
     folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "config.json", _overlaid(settings, config))
+    _write_json(folder / "config.json", settings)
     write_model(folder, {prefix + name: tensor for name, tensor in tensors.items()}, dtype, shards)
     (folder / "tokenizer.json").write_text(tokenizer_text, encoding="utf-8")
     declared = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -235,6 +254,49 @@ def make_model(
     _write_sentence_settings(folder, modules_form, prompts or {}, default_prompt_name)
     _write_modules(folder, modules_form, hidden_size, modes, include_prompt, dense, normalize, dtype, seed)
     return folder
+
+
+def _vocabulary(tokenizer_text: str) -> int:
+    """How many rows a table needs for every token of a tokenizer."""
+    tokenizer = json.loads(tokenizer_text)
+    size = len(tokenizer["model"]["vocab"])
+    return max([size, *(int(token["id"]) + 1 for token in tokenizer["added_tokens"])])
+
+
+def _bert_settings(
+    family: Family,
+    shape: Mapping[str, Any],
+    hidden_act: str,
+    layer_norm_eps: float | None,
+    type_vocab_size: int | None,
+    relative_attention_num_buckets: int,
+) -> dict[str, Any]:
+    if family == "distilbert" and layer_norm_eps is not None:
+        raise ValueError("DistilBERT's layer_norm_eps is 1e-12 in its code; config.json has no such key")
+    pad = shape["pad_token_id"]
+    settings: dict[str, Any] = {
+        **shape,
+        "hidden_act": hidden_act,
+        "layer_norm_eps": layer_norm_eps if layer_norm_eps is not None else 1e-12,
+        "pad_token_id": pad if pad is not None else (0 if family in ("bert", "distilbert") else 1),
+    }
+    if family == "mpnet":
+        settings["relative_attention_num_buckets"] = relative_attention_num_buckets
+    elif family != "distilbert":
+        default_types = 2 if family == "bert" else 1
+        settings["type_vocab_size"] = type_vocab_size if type_vocab_size is not None else default_types
+    return settings
+
+
+def _distilbert_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    names = {
+        "hidden_size": "dim",
+        "num_hidden_layers": "n_layers",
+        "num_attention_heads": "n_heads",
+        "intermediate_size": "hidden_dim",
+        "hidden_act": "activation",
+    }
+    return {names.get(key, key): value for key, value in settings.items() if key != "layer_norm_eps"}
 
 
 def _write_modules(
@@ -275,7 +337,7 @@ def _write_modules(
             )
     _write_json(folder / "1_Pooling" / "config.json", pooling | {"include_prompt": include_prompt})
 
-    random = _Random(seed + 1)
+    random = RandomWeights(seed + 1)
     inputs = size * len(modes)
     for number, (outputs, bias, activation) in enumerate(dense, start=2):
         settings: dict[str, Any] = {"in_features": inputs, "out_features": outputs, "bias": bias}
