@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use half::slice::HalfFloatSliceExt;
@@ -19,6 +20,8 @@ use crate::source::{self, Origin};
 const LARGEST_INSIDE: usize = 1 << 30;
 /// Tensors of a data file start at multiples of this, so that it can be mapped into memory.
 const ALIGNMENT: usize = 4096;
+/// Written at once; between two of these the caller may give up.
+const PIECE: usize = 1 << 24;
 
 /// How a graph is exported.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +39,9 @@ impl Default for ExportOptions {
         Self { target: Target::CPU, pooling_inside: false, max_seq_length: None }
     }
 }
+
+/// Asked now and then while files are written; `Break` gives the export up.
+pub type ExportWatch<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +63,7 @@ pub struct Exported {
 /// Writes the graph of the model in `folder` to the file `output`, and beside it `output.data` where the weights are
 /// more than a gigabyte.
 ///
-/// The graph takes padding on either side. The file appears when it is whole.
+/// The graph takes padding on either side. The files appear when they are whole, and replace others of their names.
 ///
 /// ```
 /// use oxembed::export::{ExportOptions, export};
@@ -76,6 +82,31 @@ pub struct Exported {
 /// `ModelNotFound` and `InvalidModel` as for loading, and where the model already is an ONNX file; `InvalidInput` where
 /// the target or the output cannot be honoured.
 pub fn export(folder: &Path, output: &Path, options: &ExportOptions) -> Result<Exported> {
+    export_watched(folder, output, options, &mut || ControlFlow::Continue(()))
+}
+
+/// As [`export`]; `watch` is asked now and then, and with `Break` no file appears.
+///
+/// # Errors
+/// As [`export`]; `Cancelled` where `watch` said so.
+pub fn export_watched(
+    folder: &Path,
+    output: &Path,
+    options: &ExportOptions,
+    watch: &mut ExportWatch<'_>,
+) -> Result<Exported> {
+    export_within(LARGEST_INSIDE, folder, output, options, watch)
+}
+
+/// As [`export_watched`], with weights of up to `largest_inside` bytes as part of the file.
+fn export_within(
+    largest_inside: usize,
+    folder: &Path,
+    output: &Path,
+    options: &ExportOptions,
+    watch: &mut ExportWatch<'_>,
+) -> Result<Exported> {
+    check_name(output)?;
     let folder = ModelFolder::read(folder)?;
     let mut assumptions = Vec::new();
     let source = source::choose(&folder, None, &mut assumptions)?;
@@ -103,21 +134,36 @@ pub fn export(folder: &Path, output: &Path, options: &ExportOptions) -> Result<E
         .map_err(|error| EmbeddingError::internal(format!("a written graph cannot be read: {error}")))?;
     model.metadata_props = metadata(&folder, limit, options.pooling_inside);
     let weight_bytes = written.initializers.iter().map(size).sum();
-    let data_path = (weight_bytes > LARGEST_INSIDE).then(|| with_suffix(output, ".data"));
-    match &data_path {
-        Some(path) => write_outside(&mut model, &written.initializers, path)?,
-        None => put_inside(&mut model, &written.initializers),
-    }
-    write_whole(output, |file| file.write_all(&model.encode_to_vec()))?;
+    let data = if weight_bytes > largest_inside {
+        Some(write_outside(&mut model, &written.initializers, &with_suffix(output, ".data"), watch)?)
+    } else {
+        put_inside(&mut model, &written.initializers);
+        None
+    };
+    let file = Unfinished::write(output, watch, |file| file.write_all(&model.encode_to_vec()))?;
+    let data_path = data.map(Unfinished::finish).transpose()?;
+    let path = file.finish()?;
     let graph = model.graph.unwrap_or_default();
     Ok(Exported {
-        path: output.to_owned(),
+        path,
         data_path,
         nodes: written.nodes,
         weight_bytes,
         inputs: graph.input.into_iter().map(|input| input.name).collect(),
         output: graph.output.into_iter().map(|output| output.name).next().unwrap_or_default(),
     })
+}
+
+/// The name keeps an export from replacing a model's own files, none of which ends like this.
+fn check_name(output: &Path) -> Result<()> {
+    if output.extension().is_none_or(|extension| !extension.eq_ignore_ascii_case("onnx")) {
+        let problem = format!("{} cannot be written: the name has to end in .onnx", output.display());
+        return Err(EmbeddingError::invalid_input(problem));
+    }
+    if output.is_dir() {
+        return Err(EmbeddingError::invalid_input(format!("{} cannot be written: it is a folder", output.display())));
+    }
+    Ok(())
 }
 
 fn metadata(folder: &ModelFolder, limit: usize, pooling_inside: bool) -> Vec<StringStringEntryProto> {
@@ -180,9 +226,17 @@ fn put_inside(model: &mut ModelProto, initializers: &[Initializer]) {
     }
 }
 
-fn write_outside(model: &mut ModelProto, initializers: &[Initializer], path: &Path) -> Result<()> {
-    let location = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    write_whole(path, |file| {
+fn write_outside(
+    model: &mut ModelProto,
+    initializers: &[Initializer],
+    path: &Path,
+    watch: &mut ExportWatch<'_>,
+) -> Result<Unfinished> {
+    let Some(location) = path.file_name().and_then(|name| name.to_str()) else {
+        let problem = format!("{} cannot be written: ONNX refers to it by a name in UTF-8", path.display());
+        return Err(EmbeddingError::invalid_input(problem));
+    };
+    Unfinished::write(path, watch, |file| {
         let mut offset = 0_usize;
         for (tensor, initializer) in weights(model, initializers) {
             let bytes = bytes(initializer);
@@ -190,7 +244,7 @@ fn write_outside(model: &mut ModelProto, initializers: &[Initializer], path: &Pa
             file.write_all(&[0; ALIGNMENT][..padding])?;
             file.write_all(&bytes)?;
             let entries = [
-                ("location", location.clone()),
+                ("location", location.to_owned()),
                 ("offset", (offset + padding).to_string()),
                 ("length", bytes.len().to_string()),
             ];
@@ -202,24 +256,224 @@ fn write_outside(model: &mut ModelProto, initializers: &[Initializer], path: &Pa
     })
 }
 
-/// Writes beside the file and renames, so that nobody sees half of it.
-fn write_whole(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
-    let partial = with_suffix(path, ".partial");
-    let outcome = File::create(&partial).and_then(|file| {
-        let mut file = BufWriter::new(file);
-        write(&mut file)?;
-        file.flush()
-    });
-    outcome.and_then(|()| std::fs::rename(&partial, path)).map_err(|error| {
-        if let Err(error) = std::fs::remove_file(&partial) {
+/// A file that is whole but has another name yet, so that nobody sees half of it. Removed where it is not finished.
+struct Unfinished {
+    partial: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    fn write(
+        path: &Path,
+        watch: &mut ExportWatch<'_>,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Self> {
+        let unfinished = Self { partial: with_suffix(path, ".partial"), path: path.to_owned() };
+        let file = File::create(&unfinished.partial).map_err(|error| unfinished.failed(&error))?;
+        let mut file = Watched { file, watch, gave_up: false };
+        let mut buffer = BufWriter::new(&mut file);
+        let outcome = write(&mut buffer).and_then(|()| buffer.flush());
+        // What the buffer still has is of no use after a failure, and must not be written when it goes.
+        drop(buffer.into_parts());
+        match outcome {
+            Err(_) if file.gave_up => Err(EmbeddingError::Cancelled),
+            Err(error) => Err(unfinished.failed(&error)),
+            Ok(()) => Ok(unfinished),
+        }
+    }
+
+    fn finish(self) -> Result<PathBuf> {
+        std::fs::rename(&self.partial, &self.path).map_err(|error| self.failed(&error))?;
+        Ok(self.path.clone())
+    }
+
+    fn failed(&self, error: &io::Error) -> EmbeddingError {
+        EmbeddingError::invalid_input(format!("{} cannot be written: {error}", self.path.display()))
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.partial) {
             tracing::debug!(%error, "there is no unfinished file to remove");
         }
-        EmbeddingError::invalid_input(format!("{} cannot be written: {error}", path.display()))
-    })
+    }
+}
+
+/// Asks before every piece whether to go on.
+struct Watched<'a, 'w> {
+    file: File,
+    watch: &'a mut ExportWatch<'w>,
+    gave_up: bool,
+}
+
+impl Write for Watched<'_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.watch)().is_break() {
+            self.gave_up = true;
+            return Err(io::Error::other("the caller gave up"));
+        }
+        self.file.write(bytes.get(..PIECE).unwrap_or(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests {
+    use std::cell::Cell;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const MODEL: &str = "tests/fixtures/bert-mean-prompts";
+
+    fn files(folder: &Path) -> Vec<String> {
+        let mut names: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn export_with(largest_inside: usize, output: &Path, watch: &mut ExportWatch<'_>) -> Result<Exported> {
+        export_within(largest_inside, MODEL.as_ref(), output, &ExportOptions::default(), watch)
+    }
+
+    fn go_on() -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+
+    fn tensors(path: &Path) -> Vec<TensorProto> {
+        ModelProto::decode(std::fs::read(path).unwrap().as_slice()).unwrap().graph.unwrap().initializer
+    }
+
+    fn entry(tensor: &TensorProto, key: &str) -> String {
+        tensor.external_data.iter().find(|entry| entry.key == key).unwrap().value.clone()
+    }
+
+    #[test]
+    fn weights_outside_are_the_same_bytes_at_aligned_places() {
+        let folder = TempDir::new().unwrap();
+        let (inside, outside) = (folder.path().join("inside.onnx"), folder.path().join("outside.onnx"));
+        let whole = export_with(usize::MAX, &inside, &mut go_on).unwrap();
+        let limit = whole.weight_bytes;
+        assert_eq!(export_with(limit, &inside, &mut go_on).unwrap().data_path, None);
+        let apart = export_with(limit - 1, &outside, &mut go_on).unwrap();
+        let data_path = folder.path().join("outside.onnx.data");
+        assert_eq!(apart, Exported { path: outside.clone(), data_path: Some(data_path.clone()), ..whole });
+        assert_eq!(files(folder.path()), ["inside.onnx", "outside.onnx", "outside.onnx.data"]);
+
+        let data = std::fs::read(&data_path).unwrap();
+        let (mut end, mut bytes) = (0, 0);
+        for (inner, outer) in tensors(&inside).iter().zip(&tensors(&outside)) {
+            assert_eq!((&inner.name, &inner.dims, inner.data_type), (&outer.name, &outer.dims, outer.data_type));
+            if outer.data_location != DATA_LOCATION_EXTERNAL {
+                assert_eq!(inner.raw_data, outer.raw_data);
+                continue;
+            }
+            let number = |key| entry(outer, key).parse::<usize>().unwrap();
+            let (offset, length) = (number("offset"), number("length"));
+            assert_eq!(entry(outer, "location"), "outside.onnx.data");
+            assert!(offset.is_multiple_of(ALIGNMENT) && offset >= end, "{offset} {end}");
+            assert!(data[offset..offset + length] == inner.raw_data, "{}", inner.name);
+            assert!(outer.raw_data.is_empty());
+            (end, bytes) = (offset + length, bytes + length);
+        }
+        assert_eq!((bytes, end), (whole.weight_bytes, data.len()));
+    }
+
+    /// ONNX Runtime reads weights that are outside, and the vectors are those of the model's own folder.
+    #[test]
+    fn weights_outside_are_found() {
+        let folder = TempDir::new().unwrap();
+        for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "modules.json"] {
+            std::fs::copy(Path::new(MODEL).join(name), folder.path().join(name)).unwrap();
+        }
+        std::fs::create_dir(folder.path().join("1_Pooling")).unwrap();
+        std::fs::copy(Path::new(MODEL).join("1_Pooling/config.json"), folder.path().join("1_Pooling/config.json"))
+            .unwrap();
+        std::fs::create_dir(folder.path().join("onnx")).unwrap();
+        export_with(0, &folder.path().join("onnx/model.onnx"), &mut go_on).unwrap();
+        assert_eq!(files(&folder.path().join("onnx")), ["model.onnx", "model.onnx.data"]);
+        let [ours, theirs] = [folder.path(), MODEL.as_ref()].map(|model| {
+            let embedder = crate::Embedder::load(model).unwrap();
+            embedder
+                .encode(&["one text", "and a longer one beside it"], &crate::EncodeOptions::default())
+                .unwrap()
+                .vectors
+        });
+        assert_eq!(ours.dim(), theirs.dim());
+        assert!(ours.iter().zip(&theirs).all(|(ours, theirs)| (ours - theirs).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_whole_leaves_what_was_there() {
+        for largest_inside in [0, usize::MAX] {
+            let folder = TempDir::new().unwrap();
+            let output = folder.path().join("model.onnx");
+            std::fs::write(&output, "old").unwrap();
+            // The data file is whole when the model's own fails: neither may appear.
+            std::fs::create_dir(folder.path().join("model.onnx.partial")).unwrap();
+            let error = export_with(largest_inside, &output, &mut go_on).unwrap_err();
+            assert!(matches!(error, EmbeddingError::InvalidInput { .. }), "{error:?}");
+            assert!(error.to_string().contains("model.onnx cannot be written: "), "{error}");
+            assert_eq!(files(folder.path()), ["model.onnx", "model.onnx.partial"]);
+            assert_eq!(std::fs::read(&output).unwrap(), b"old");
+        }
+    }
+
+    #[test]
+    fn who_gives_up_gets_no_file() {
+        for largest_inside in [0, usize::MAX] {
+            let asked = Cell::new(0);
+            let folder = TempDir::new().unwrap();
+            let output = folder.path().join("model.onnx");
+            export_with(largest_inside, &output, &mut || {
+                asked.set(asked.get() + 1);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            let old = std::fs::read(&output).unwrap();
+            let before = files(folder.path());
+            for last in 0..asked.get() {
+                let left = Cell::new(last);
+                let outcome = export_with(largest_inside, &output, &mut || match left.get() {
+                    0 => ControlFlow::Break(()),
+                    more => {
+                        left.set(more - 1);
+                        ControlFlow::Continue(())
+                    }
+                });
+                assert!(matches!(outcome, Err(EmbeddingError::Cancelled)), "{last}: {outcome:?}");
+                assert_eq!(files(folder.path()), before);
+                assert!(std::fs::read(&output).unwrap() == old);
+            }
+        }
+    }
+
+    #[test]
+    fn the_name_says_that_it_is_onnx() {
+        let folder = TempDir::new().unwrap();
+        for name in ["model", "model.safetensors", "config.json", ".onnx", "onnx", "model.onnx.data"] {
+            let error = export_with(0, &folder.path().join(name), &mut go_on).unwrap_err().to_string();
+            assert!(error.contains("the name has to end in .onnx"), "{error}");
+        }
+        std::fs::create_dir(folder.path().join("folder.onnx")).unwrap();
+        let error = export_with(0, &folder.path().join("folder.onnx"), &mut go_on).unwrap_err().to_string();
+        assert!(error.contains("it is a folder"), "{error}");
+        assert_eq!(files(folder.path()), ["folder.onnx"]);
+        assert_eq!(export_with(0, &folder.path().join("MODEL.ONNX"), &mut go_on).unwrap().inputs.len(), 4);
+    }
 }

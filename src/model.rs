@@ -72,7 +72,7 @@ impl Model {
         let (ports, kind, width) = ports(&file, written, &session, folder.token_dimension)?;
         let postprocess = Arc::new(postprocess(&folder, kind, width, &file)?);
         let padding_id = padding_id(&folder, &tokenization)?;
-        let layout = layout(&folder, written, padding_id);
+        let layout = layout(&folder, is_written, architecture.as_ref(), padding_id);
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
         let info = ModelInfo {
@@ -262,15 +262,16 @@ pub(crate) fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> R
     })
 }
 
-fn layout(folder: &ModelFolder, written: Option<&Architecture>, padding_id: u32) -> Layout {
+fn layout(folder: &ModelFolder, is_written: bool, known: Option<&Architecture>, padding_id: u32) -> Layout {
     Layout {
         // A written graph gives the same bits on either side only where softmax adds up the same numbers in the same
         // lanes, which is the right.
-        padding_side: if written.is_some() { Side::Right } else { folder.tokenizer.padding_side },
+        padding_side: if is_written { Side::Right } else { folder.tokenizer.padding_side },
         padding_id,
-        positions: written.map_or(PositionScheme::FromZero, |architecture| architecture.positions),
+        // An ONNX file that takes `position_ids` looks them up in the family's table, so they count as its family does.
+        positions: known.map_or(PositionScheme::FromZero, |architecture| architecture.positions),
         // A product of one row takes another way through ONNX Runtime where the matrix is not packed, to other bits.
-        shortest: if written.is_some() { 2 } else { 1 },
+        shortest: if is_written { 2 } else { 1 },
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::{other_weights, recognize_file};
-use crate::graph::{Architecture, Author, PositionScheme, Target, author, known_model_types};
+use crate::graph::{Architecture, Author, Target, author, known_model_types};
 use crate::onnx::OnnxFile;
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::{Graph, LongGraph};
@@ -141,9 +141,6 @@ fn written_source(author: Box<dyn Author>, folder: &ModelFolder, file: &str) -> 
 fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>) -> Source {
     let name = path.strip_prefix(&folder.transformer_path).unwrap_or(&path).display().to_string();
     let model_type = folder.transformer.as_ref().and_then(|config| config.optional_str("model_type").ok().flatten());
-    // Positions are the exported graph's own affair: what it takes as `position_ids` counts from zero.
-    let architecture =
-        author.map(|author| Architecture { positions: PositionScheme::FromZero, ..author.architecture() });
     let parameters = match OnnxFile::open(&path) {
         Ok(file) => file.parameters(),
         Err(error) => {
@@ -153,7 +150,7 @@ fn onnx_source(folder: &ModelFolder, path: PathBuf, author: Option<&dyn Author>)
         }
     };
     let family = model_type.unwrap_or("onnx").to_owned();
-    Source { origin: Origin::File(path), name, family, parameters, architecture }
+    Source { origin: Origin::File(path), name, family, parameters, architecture: author.map(Author::architecture) }
 }
 
 fn no_weights(folder: &ModelFolder) -> EmbeddingError {

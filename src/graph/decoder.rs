@@ -85,7 +85,7 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
         output_bias: variant.bias == AttentionBias::Setting && attention_bias,
         variant,
     };
-    let reaches = reaches(config, &model)?;
+    let reaches = reaches(config, model.variant.window, sizes.layers)?;
     Ok(Box::new(Transformer {
         architecture: Architecture::with_computed_positions(config, &sizes, model.rotary.max_tokens)?,
         embeddings: Embeddings::of_tokens("embed_tokens.weight"),
@@ -96,11 +96,10 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
 }
 
 /// What each layer attends to. `is_causal` = false makes the model look both ways, as transformers does.
-fn reaches(config: &Document, model: &Model) -> Result<Vec<Reach>> {
-    let layers = model.sizes.layers;
+fn reaches(config: &Document, kind: Window, layers: usize) -> Result<Vec<Reach>> {
     let is_causal = config.bool_or("is_causal", true)?;
     let window = config.optional_usize_in("sliding_window", DIMENSION)?;
-    let kinds = match (model.variant.window, window) {
+    let kinds = match (kind, window) {
         (Window::No, _) | (Window::All, None) => vec![LayerType::Full; layers],
         (Window::All, Some(_)) => vec![LayerType::Sliding; layers],
         (Window::Some, window) => {
@@ -171,6 +170,55 @@ impl Model {
                 activation: self.sizes.activation,
             },
             feed_forward_norms: before("post_attention_layernorm"),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Reach, Window, reaches};
+    use crate::config::Document;
+    use crate::error::Result;
+
+    fn read(kind: Window, text: &str) -> Result<Vec<Reach>> {
+        reaches(&Document::from_text("config.json", text).unwrap(), kind, 3)
+    }
+
+    #[test]
+    fn llama_has_no_window() {
+        assert_eq!(read(Window::No, r#"{"sliding_window": 8}"#).unwrap(), [Reach::CAUSAL; 3]);
+        assert_eq!(read(Window::No, r#"{"is_causal": false}"#).unwrap(), [Reach::ALL; 3]);
+    }
+
+    #[test]
+    fn mistral_has_one_in_all_layers_where_it_is_a_number() {
+        assert_eq!(read(Window::All, r#"{"sliding_window": null}"#).unwrap(), [Reach::CAUSAL; 3]);
+        assert_eq!(read(Window::All, r#"{"sliding_window": 8}"#).unwrap(), [Reach::last(8); 3]);
+        let text = r#"{"sliding_window": 8, "is_causal": false}"#;
+        assert_eq!(read(Window::All, text).unwrap(), [Reach::within(8); 3]);
+    }
+
+    #[test]
+    fn qwen_has_one_in_the_layers_that_are_said_to_slide() {
+        assert_eq!(read(Window::Some, r#"{"sliding_window": 8}"#).unwrap(), [Reach::CAUSAL; 3]);
+        let text = r#"{"sliding_window": 8, "use_sliding_window": true, "max_window_layers": 2}"#;
+        assert_eq!(read(Window::Some, text).unwrap(), [Reach::CAUSAL, Reach::CAUSAL, Reach::last(8)]);
+        let text = r#"{"sliding_window": 8, "use_sliding_window": true,
+            "layer_types": ["sliding_attention", "full_attention", "full_attention"]}"#;
+        assert_eq!(read(Window::Some, text).unwrap(), [Reach::last(8), Reach::CAUSAL, Reach::CAUSAL]);
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        let types = r#""layer_types": ["full_attention", "full_attention", "sliding_attention"]"#;
+        for more in [r#""sliding_window": 8"#, r#""use_sliding_window": true"#] {
+            let error = read(Window::Some, &format!("{{{types}, {more}}}")).unwrap_err().to_string();
+            assert!(error.contains("layer_types = ") && error.contains("use_sliding_window"), "{error}");
+        }
+        for (kind, window) in [(Window::All, "0"), (Window::Some, "-1"), (Window::All, "\"8\"")] {
+            let error = read(kind, &format!(r#"{{"sliding_window": {window}}}"#)).unwrap_err().to_string();
+            assert!(error.contains("sliding_window"), "{error}");
         }
     }
 }

@@ -57,7 +57,7 @@ impl Writer<'_> {
                 self.weighted_sum(tokens, &last)
             }
             PoolingMode::WeightedMean => {
-                let positions = self.positions_from_one();
+                let positions = self.positions_of_tokens(&mask);
                 let weights = self.builder.node("Mul", &[&mask, &positions], &[]);
                 let (sum, total) = (self.weighted_sum(tokens, &weights), self.total(&weights));
                 self.builder.node("Div", &[&sum, &total], &[])
@@ -99,14 +99,19 @@ impl Writer<'_> {
     /// 1 where the neighbour on one side is no token: the mask less the mask moved by one. Padding may be on either
     /// side, so what is below zero is cut off.
     fn edge(&mut self, mask: &Value, edge: Edge) -> Value {
-        let end = self.target.shape.map_or(i64::MAX, |shape| dimension(shape.sequence));
-        let (second, zero, one) =
-            (self.builder.integers(&[1]), self.builder.integers(&[0]), self.builder.integers(&[1]));
-        let (start, end) = match edge {
-            Edge::First => (zero.clone(), self.builder.integers(&[-1])),
-            Edge::Last => (one.clone(), self.builder.integers(&[end])),
+        let second = self.builder.integers(&[1]);
+        let (zero, one) = (self.builder.integers(&[0]), self.builder.integers(&[1]));
+        let kept = match edge {
+            Edge::First => {
+                let before_last = self.builder.integers(&[-1]);
+                self.builder.node("Slice", &[mask, &zero, &before_last, &second], &[])
+            }
+            Edge::Last => {
+                let end = self.target.shape.map_or(i64::MAX, |shape| dimension(shape.sequence));
+                let end = self.builder.integers(&[end]);
+                self.builder.node("Slice", &[mask, &one, &end, &second], &[])
+            }
         };
-        let kept = self.builder.node("Slice", &[mask, &start, &end, &second], &[]);
         let blank = self.builder.node("Slice", &[mask, &zero, &one, &second], &[]);
         let blank = self.builder.node("Sub", &[&blank, &blank], &[]);
         let parts = match edge {
@@ -116,6 +121,17 @@ impl Writer<'_> {
         let moved = self.builder.node("Concat", &parts, &[("axis", Attribute::Int(1))]);
         let difference = self.builder.node("Sub", &[mask, &moved], &[]);
         self.builder.node("Relu", &[&difference], &[])
+    }
+
+    /// `(batch, sequence, 1)`: 1, 2, 3, … from the first token on, wherever the padding is.
+    fn positions_of_tokens(&mut self, mask: &Value) -> Value {
+        let positions = self.positions_from_one();
+        let first = self.edge(mask, Edge::First);
+        let first = self.builder.node("Mul", &[&first, &positions], &[]);
+        let (second, one) = (self.builder.integers(&[1]), self.builder.number(1.0));
+        let first = self.builder.node("ReduceSum", &[&first, &second], &[]);
+        let before = self.builder.node("Sub", &[&first, &one], &[]);
+        self.builder.node("Sub", &[&positions, &before], &[])
     }
 
     /// `(1, sequence, 1)`: 1, 2, 3, …

@@ -11,6 +11,8 @@ mod chunked;
 mod decoder;
 mod distilbert;
 mod encoder;
+#[cfg(test)]
+mod family_tests;
 mod gemma3;
 mod gte;
 mod head;

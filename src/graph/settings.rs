@@ -192,3 +192,103 @@ pub fn refuse_other_than(config: &Document, key: &str, understood: bool) -> Resu
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::{Keys, LayerType, Sizes, refuse_other_than};
+    use crate::config::Document;
+    use crate::error::Result;
+
+    fn document(more: &str) -> Document {
+        let text = format!(
+            r#"{{"hidden_size": 24, "num_hidden_layers": 2, "intermediate_size": 40, "hidden_act": "gelu",
+               "vocab_size": 100, "max_position_embeddings": 64{more}}}"#
+        );
+        Document::from_text("config.json", &text).unwrap()
+    }
+
+    fn sizes(more: &str) -> Result<Sizes> {
+        Sizes::read(&document(more), &Keys::USUAL)
+    }
+
+    #[test]
+    fn heads_share_the_width_unless_theirs_is_given() {
+        assert_eq!(sizes(r#", "num_attention_heads": 6"#).unwrap().head, 4);
+        assert_eq!(sizes(r#", "num_attention_heads": 6, "head_dim": null"#).unwrap().head, 4);
+        let wide = sizes(r#", "num_attention_heads": 5, "head_dim": 16"#).unwrap();
+        assert_eq!((wide.heads, wide.head), (5, 16));
+        assert!((wide.scale() - 0.25).abs() < 1e-7);
+    }
+
+    #[test]
+    fn heads_that_cannot_share_the_width_are_refused() {
+        let error = sizes(r#", "num_attention_heads": 5"#).unwrap_err().to_string();
+        assert_eq!(error, "config.json: num_attention_heads = 5: must divide hidden_size = 24");
+        for heads in ["0", "-3", "2000000", "2.5", "\"4\""] {
+            let error = sizes(&format!(r#", "num_attention_heads": {heads}"#)).unwrap_err().to_string();
+            assert!(error.contains(&format!("num_attention_heads = {heads}")), "{error}");
+        }
+        let error = sizes(r#", "num_attention_heads": 6, "head_dim": 0"#).unwrap_err().to_string();
+        assert!(error.contains("head_dim = 0"), "{error}");
+    }
+
+    #[test]
+    fn groups_of_heads_share_keys() {
+        let count = |more: &str| {
+            let config = document(&format!(r#", "num_attention_heads": 6{more}"#));
+            Sizes::read(&config, &Keys::USUAL).unwrap().key_value_heads(&config)
+        };
+        assert_eq!(count("").unwrap(), 6);
+        assert_eq!(count(r#", "num_key_value_heads": null"#).unwrap(), 6);
+        assert_eq!(count(r#", "num_key_value_heads": 2"#).unwrap(), 2);
+        for heads in ["4", "12", "0"] {
+            let error = count(&format!(r#", "num_key_value_heads": {heads}"#)).unwrap_err().to_string();
+            assert!(error.contains(&format!("num_key_value_heads = {heads}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_first_spelling_that_is_there_is_named() {
+        let keys = Keys { heads: &["n_head", "num_attention_heads"], ..Keys::USUAL };
+        let read = |more: &str| Sizes::read(&document(more), &keys);
+        assert_eq!(read(r#", "num_attention_heads": 6"#).unwrap().heads, 6);
+        assert_eq!(read(r#", "num_attention_heads": 6, "n_head": 3"#).unwrap().heads, 3);
+        let error = read("").unwrap_err().to_string();
+        assert!(error.contains("n_head"), "{error}");
+    }
+
+    #[test]
+    fn layer_types_are_the_list_or_what_the_family_says() {
+        let read = |more: &str| {
+            let config = document(more);
+            LayerType::read(&config, 2, |layer| if layer == 0 { LayerType::Full } else { LayerType::Sliding })
+        };
+        assert_eq!(read("").unwrap(), [LayerType::Full, LayerType::Sliding]);
+        assert_eq!(read(r#", "layer_types": null"#).unwrap(), [LayerType::Full, LayerType::Sliding]);
+        let listed = read(r#", "layer_types": ["sliding_attention", "full_attention"]"#).unwrap();
+        assert_eq!(listed, [LayerType::Sliding, LayerType::Full]);
+        assert_eq!(listed.iter().map(|kind| kind.name()).collect::<Vec<_>>(), ["sliding_attention", "full_attention"]);
+        let wrong = [
+            r#"["full_attention"]"#,
+            r#"["full_attention", "full_attention", "full_attention"]"#,
+            r#"["full_attention", "linear_attention"]"#,
+            "[1, 2]",
+            "\"full_attention\"",
+        ];
+        for list in wrong {
+            let error = read(&format!(r#", "layer_types": {list}"#)).unwrap_err().to_string();
+            assert!(error.contains("layer_types = "), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_switch_may_be_absent_or_have_the_value_that_is_understood() {
+        for more in ["", r#", "causal": null"#, r#", "causal": false"#] {
+            refuse_other_than(&document(more), "causal", false).unwrap();
+        }
+        let error = refuse_other_than(&document(r#", "causal": true"#), "causal", false).unwrap_err().to_string();
+        assert_eq!(error, "config.json: causal = true: false is understood");
+        assert!(refuse_other_than(&document(r#", "causal": 1"#), "causal", false).is_err());
+    }
+}

@@ -262,3 +262,35 @@ impl Author for Transformer {
         Writer::new(self, weights, target).write(head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Linear, Reach};
+
+    #[test]
+    fn a_window_counts_the_token_itself_only_when_it_looks_back() {
+        assert_eq!(Reach::last(4), Reach { before: Some(3), after: Some(0) });
+        assert_eq!(Reach::last(1), Reach { before: Some(0), after: Some(0) });
+        assert_eq!(Reach::within(4), Reach { before: Some(4), after: Some(4) });
+    }
+
+    #[test]
+    fn a_window_that_no_text_is_longer_than_is_none() {
+        // In a text of 5 tokens the first and the last are 4 apart.
+        assert_eq!(Reach::within(4).for_texts_of(5), Reach::ALL);
+        assert_eq!(Reach::within(3).for_texts_of(5), Reach::within(3));
+        assert_eq!(Reach::last(5).for_texts_of(5), Reach::CAUSAL);
+        assert_eq!(Reach::last(4).for_texts_of(5), Reach::last(4));
+        assert_eq!(Reach::ALL.for_texts_of(5), Reach::ALL);
+        for tokens in [0, 1, usize::MAX] {
+            assert_eq!(Reach::CAUSAL.for_texts_of(tokens), Reach::CAUSAL, "{tokens}");
+        }
+    }
+
+    #[test]
+    fn parts_share_the_rows_of_a_stored_matrix() {
+        let [query, key, value] = Linear::parts("qkv", 7, [8, 4, 4], true);
+        assert_eq!([query.rows, key.rows, value.rows.clone()], [0..8, 8..12, 12..16]);
+        assert_eq!((value.stem.as_str(), value.inputs, value.stored_rows, value.bias), ("qkv", 7, 16, true));
+    }
+}

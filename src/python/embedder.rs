@@ -199,7 +199,7 @@ impl PyEmbedder {
 }
 
 /// Looks up from waiting: signals, cancellation, progress. An exception raised on the way ends the call.
-struct Attention {
+pub(super) struct Attention {
     progress: Option<Py<PyAny>>,
     cancelled: Option<Arc<AtomicBool>>,
     raised: Option<PyErr>,
@@ -207,11 +207,11 @@ struct Attention {
 }
 
 impl Attention {
-    fn new(progress: Option<Py<PyAny>>, cancelled: Option<Arc<AtomicBool>>) -> Self {
+    pub(super) fn new(progress: Option<Py<PyAny>>, cancelled: Option<Arc<AtomicBool>>) -> Self {
         Self { progress, cancelled, raised: None, last: Instant::now() }
     }
 
-    fn look_up(&mut self, done: usize) -> ControlFlow<()> {
+    pub(super) fn look_up(&mut self, done: usize) -> ControlFlow<()> {
         if self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire)) {
             return ControlFlow::Break(());
         }
@@ -236,7 +236,7 @@ impl Attention {
         }
     }
 
-    fn outcome<T>(&mut self, py: Python<'_>, outcome: Result<T>) -> PyResult<T> {
+    pub(super) fn outcome<T>(&mut self, py: Python<'_>, outcome: Result<T>) -> PyResult<T> {
         match (self.raised.take(), outcome) {
             (Some(raised), _) => Err(raised),
             (None, Ok(value)) => Ok(value),

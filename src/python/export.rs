@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use super::exceptions::raise;
-use crate::export::{ExportOptions, export as export_graph};
+use super::embedder::Attention;
+use crate::export::{ExportOptions, export_watched};
 use crate::graph::Target;
 
 /// Path, path of the weights, nodes, bytes of weights, inputs and output of a written file.
@@ -24,14 +24,16 @@ pub fn export(
     pooling_inside: bool,
     max_seq_length: Option<usize>,
 ) -> PyResult<Exported> {
-    let exported = py.detach(|| {
+    let mut attention = Attention::new(None, None);
+    let outcome = py.detach(|| {
         let mut target = Target::named(target)?;
         if let Some((batch, sequence)) = shape {
             target = target.with_shape(batch, sequence);
         }
-        export_graph(&folder, &output, &ExportOptions { target, pooling_inside, max_seq_length })
+        let options = ExportOptions { target, pooling_inside, max_seq_length };
+        export_watched(&folder, &output, &options, &mut || attention.look_up(0))
     });
-    let exported = exported.map_err(|error| raise(py, &error))?;
+    let exported = attention.outcome(py, outcome)?;
     let sizes = (exported.nodes, exported.weight_bytes);
     Ok((exported.path, exported.data_path, sizes.0, sizes.1, exported.inputs, exported.output))
 }
