@@ -5,7 +5,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 /// Everything there is to know about a loaded model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelInfo {
     /// Name of the model's folder.
     pub name: String,

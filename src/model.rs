@@ -51,49 +51,41 @@ impl Model {
         let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
         let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
         let Source { origin, name, family, parameters, architecture } = source;
-        let max_tokens = max_tokens(&folder, settings.max_seq_length, architecture.as_ref(), &mut assumptions)?;
+        let architecture = architecture.as_ref();
+        let max_tokens = max_tokens(&folder, settings.max_seq_length, architecture, &mut assumptions)?;
         let bounds = Bounds {
-            vocabulary: architecture.as_ref().map(|architecture| architecture.vocabulary_size),
-            token_types: architecture.as_ref().and_then(|architecture| architecture.token_types),
+            vocabulary: architecture.map(|architecture| architecture.vocabulary_size),
+            token_types: architecture.and_then(|architecture| architecture.token_types),
         };
-        // The tokenizer takes as long to read as the session to make.
         let file = origin.path().to_owned();
         let is_written = matches!(origin, Origin::Weights(..));
-        let graph = origin.graph(&Target::CPU.with_max_tokens(max_tokens), settings.threads)?;
-        let factory = Arc::new(SessionFactory::new(library, graph));
-        let (tokenization, session) = std::thread::scope(|scope| {
-            let session = scope.spawn(|| factory.create(settings.threads));
-            let tokenization = Tokenization::load(&folder.tokenizer, max_tokens, bounds);
-            let session = session.join().map_err(|_| EmbeddingError::internal("making a session panicked"));
-            (tokenization, session)
-        });
-        let (session, tokenization) = (session??, tokenization?);
-        let written = architecture.as_ref().filter(|_| is_written);
+        let target = Target::CPU.with_max_tokens(max_tokens);
+        let (factory, session, tokenization) = side_by_side(
+            || {
+                let graph = origin.graph(&target, settings.threads)?;
+                let factory = Arc::new(SessionFactory::new(library, graph));
+                let session = factory.create(settings.threads)?;
+                Ok((factory, session))
+            },
+            || Tokenization::load(&folder.tokenizer, max_tokens, bounds),
+        )?;
+        let written = architecture.filter(|_| is_written);
         let (ports, kind, width) = ports(&file, written, &session, folder.token_dimension)?;
         let postprocess = Arc::new(postprocess(&folder, kind, width, &file)?);
         let padding_id = padding_id(&folder, &tokenization)?;
-        let layout = layout(&folder, is_written, architecture.as_ref(), padding_id);
+        let layout = layout(&folder, is_written, architecture, padding_id);
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
         let info = ModelInfo {
-            name: model_name(&folder.path),
-            path: folder.path.display().to_string(),
             family,
             source: name,
             dimension: postprocess.dimension(options)?,
             max_seq_length: max_tokens,
             pooling: pooling_names(&folder, kind),
-            modules: module_names(&folder.modules),
-            prompts: folder.prompts.prompts.clone(),
-            default_prompt_name: folder.prompts.default_prompt_name.clone(),
-            similarity_fn_name: folder.similarity.name().to_owned(),
-            padding_side: side_name(folder.tokenizer.padding_side).to_owned(),
             vocabulary_size: bounds.vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
             parameters,
-            dtype: "float32".to_owned(),
-            provider: settings.provider.clone(),
-            threads: settings.threads,
             assumptions,
+            ..described(&folder, settings)
         };
         let forward = Arc::new(Forward { factory, ports, kind, layout, postprocess: Arc::clone(&postprocess), width });
         Ok((Self { info, folder, tokenization, postprocess, truncate_dim, padding_id }, forward, session))
@@ -135,6 +127,37 @@ impl Model {
         let truncate_dim = options.truncate_dim.or(self.truncate_dim);
         let postprocess = PostprocessOptions { truncate_dim, normalize: options.normalize };
         Ok(RowOptions { prompt_tokens, postprocess, dimension: self.postprocess.dimension(postprocess)? })
+    }
+}
+
+/// The session and the tokenizer, which take as long to make as each other.
+fn side_by_side<T: Send, U: Send>(
+    session: impl FnOnce() -> Result<(T, U)> + Send,
+    tokenization: impl FnOnce() -> Result<Tokenization>,
+) -> Result<(T, U, Tokenization)> {
+    std::thread::scope(|scope| {
+        let session = scope.spawn(session);
+        let tokenization = tokenization();
+        let session = session.join().map_err(|_| EmbeddingError::internal("making a session panicked"))?;
+        let (factory, session) = session?;
+        Ok((factory, session, tokenization?))
+    })
+}
+
+/// What the folder and the settings say of a model; the rest is for the graph to say.
+fn described(folder: &ModelFolder, settings: &LoadSettings) -> ModelInfo {
+    ModelInfo {
+        name: model_name(&folder.path),
+        path: folder.path.display().to_string(),
+        modules: module_names(&folder.modules),
+        prompts: folder.prompts.prompts.clone(),
+        default_prompt_name: folder.prompts.default_prompt_name.clone(),
+        similarity_fn_name: folder.similarity.name().to_owned(),
+        padding_side: side_name(folder.tokenizer.padding_side).to_owned(),
+        dtype: "float32".to_owned(),
+        provider: settings.provider.clone(),
+        threads: settings.threads,
+        ..ModelInfo::default()
     }
 }
 
