@@ -179,7 +179,7 @@ pub(crate) fn max_tokens(
         };
     }
     // sentence-transformers takes its own limit as it is, and bounds the tokenizer's by the trained length.
-    let trained = architecture.map(|architecture| architecture.trained_tokens).or(possible);
+    let trained = trained_tokens(folder, architecture);
     let own = folder.tokenizer.max_seq_length.as_ref();
     let bound = if own.is_some() { possible } else { trained };
     match (folder.tokenizer.limit(), bound) {
@@ -202,11 +202,18 @@ pub(crate) fn max_tokens(
 }
 
 /// The most tokens that there are positions for.
-pub(crate) fn positions(folder: &ModelFolder, architecture: Option<&Architecture>) -> Option<usize> {
-    architecture.map(|architecture| architecture.max_tokens).or_else(|| {
-        let config: &Document = folder.transformer.as_ref()?;
-        config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
-    })
+fn positions(folder: &ModelFolder, architecture: Option<&Architecture>) -> Option<usize> {
+    architecture.map(|architecture| architecture.max_tokens).or_else(|| said_positions(folder))
+}
+
+/// The most tokens of a text in training, which is all that a table of positions has.
+pub(crate) fn trained_tokens(folder: &ModelFolder, architecture: Option<&Architecture>) -> Option<usize> {
+    architecture.map(|architecture| architecture.trained_tokens).or_else(|| said_positions(folder))
+}
+
+fn said_positions(folder: &ModelFolder) -> Option<usize> {
+    let config: &Document = folder.transformer.as_ref()?;
+    config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
 }
 
 /// What to feed and read; the width of what is read.

@@ -3,8 +3,8 @@
     python benches/python/torch_export.py FOLDER     # with a Python that has torch
     python benches/python/graphs.py FOLDER           # with a Python that has oxembed
 
-One round runs each graph once; the figure is the median over the rounds of the ratio of their times. Run it alone on the
-machine.
+One round runs each graph once; the figure is the median over the rounds of the ratio of their times. Run it alone on
+the machine.
 """
 
 from __future__ import annotations

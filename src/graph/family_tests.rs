@@ -107,7 +107,7 @@ fn tables_of_positions_end_and_computed_ones_do_not() {
 }
 
 fn has_types(model_type: &str) -> bool {
-    ["nomic_bert", "gte"].contains(&model_type)
+    ["nomic_bert", "gte", "new"].contains(&model_type)
 }
 
 #[test]

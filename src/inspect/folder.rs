@@ -255,7 +255,7 @@ impl Folder<'_> {
 
     fn tokenizer(&mut self, folder: &ModelFolder, architecture: Option<&Architecture>, max_tokens: Option<usize>) {
         let config = &folder.tokenizer;
-        self.findings.extend(tokenizer::limits(config, model::positions(folder, architecture)));
+        self.findings.extend(tokenizer::limits(config, model::trained_tokens(folder, architecture)));
         if self.tokenizer.is_some() {
             return;
         }

@@ -3,7 +3,7 @@
 use super::report::ModelFacts;
 use crate::config::{HIDDEN_SIZE, LengthLimit, ModelFolder, Module, Parts};
 use crate::graph::Architecture;
-use crate::model::{module_names, positions};
+use crate::model::{module_names, trained_tokens};
 
 const LAYERS: [&str; 4] = ["num_hidden_layers", "n_layer", "n_layers", "num_layers"];
 
@@ -60,7 +60,7 @@ impl ModelFacts {
 
     /// The limit in force, and what decides it.
     pub fn limit(&mut self, folder: &ModelFolder, architecture: Option<&Architecture>, max_tokens: Option<usize>) {
-        self.positions = positions(folder, architecture).or(self.positions);
+        self.positions = trained_tokens(folder, architecture).or(self.positions);
         self.max_seq_length = max_tokens;
         self.max_seq_length_from = max_tokens.map(|tokens| match folder.tokenizer.limit() {
             Some(LengthLimit { tokens: said, file, key }) if *said == tokens => {
