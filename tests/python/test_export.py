@@ -456,9 +456,9 @@ def test_models_without_a_graph_to_write(tmp_path: Path, empty_cache: Path) -> N
     unknown = make_model(tmp_path / "unknown", "bert", seed=74, config={"model_type": "something-new"})
     with pytest.raises(InvalidModelError) as raised:
         oxembed.export(unknown, output)
-    config = json.loads((FIXTURES / "gemma3-mean-dense" / "config.json").read_text(encoding="utf-8"))
-    for family in ("bert", "modernbert", "nomic_bert", "new", "qwen3", config["model_type"]):
-        assert family in str(raised.value).split("known are ")[1].split(", ")
+    known = re.search(r"Known are ([a-z0-9_, -]+)\.", str(raised.value))
+    assert known is not None
+    assert {"bert", "modernbert", "nomic_bert", "new", "qwen3", "gemma3_text"} < set(known[1].split(", "))
     with pytest.raises(ModelNotFoundError):
         oxembed.export(tmp_path / "nowhere", output)
     with pytest.raises(ModelNotFoundError):
