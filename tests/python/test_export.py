@@ -183,6 +183,9 @@ def assert_as_declared(exported: oxembed.ExportedGraph, of: Sample, shape: Shape
     model = onnx.load(exported.path)
     # ONNX infers no shapes behind ONNX Runtime's own operators.
     onnx.checker.check_model(model, full_check=all(node.domain == "" for node in model.graph.node))
+    # ONNX Runtime prints a warning of one that no node takes.
+    taken = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= taken
     assert exported.nodes == len(model.graph.node)
     assert exported.inputs == tuple(value.name for value in model.graph.input)
     assert [exported.output] == [value.name for value in model.graph.output]
