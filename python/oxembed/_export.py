@@ -60,9 +60,10 @@ def export(
 
     Args:
         model: As for `Embedder`.
-        output: The file to write; one that exists is replaced when the new one is whole.
+        output: The file to write, whose name ends in `.onnx`; one that exists is replaced when the new one is whole.
         target: `"cpu"`: fused operators, float32. `"gpu"`: the same in float16. `"coreml"`: the small operators that
-            CoreML takes, all shapes fixed; needs `static`.
+            CoreML takes, all shapes fixed; needs `static`. A float16 file of a model whose heads share keys (Qwen3,
+            Gemma 3) needs ONNX Runtime 1.25 to run on a CPU: 1.24 computes it wrongly there.
         static: Texts and tokens of every batch, where these are always the same.
         pooling_inside: Put pooling and all that follows it into the graph, so that its output is the finished vector.
         max_seq_length: A shorter limit than the model's own, in tokens; tables of positions end there.
@@ -78,6 +79,7 @@ def export(
         ModelNotFoundError: There is no such model.
         InvalidModelError: The model is broken, not understood, or an ONNX file already.
         InvalidInputError: The target or the shape is not possible, or the file cannot be written.
+        KeyboardInterrupt: Ctrl-C; nothing is written.
 
     Example:
         >>> import tempfile
