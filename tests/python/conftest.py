@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,10 @@ TOLERANCE = 1e-5
 
 # No test reaches the real hub: a name that nobody has is looked for at a port where nobody listens.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and their child processes with them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every CI run, so that a change fails for what it changed; others at every run by hand.
 settings.register_profile("ci", derandomize=True)
