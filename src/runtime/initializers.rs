@@ -16,7 +16,7 @@ use crate::weights::{StoredTensor, StoredType};
 /// Bytes of memory that copies of the weights may take for their matrices to be packed for the matrix product.
 ///
 /// Packing makes one more copy and takes a second for a gigabyte. It makes a lone text of a few tokens almost twice as
-/// fast, and full batches 5%. Below the limit are the base and large models of BERT's kind.
+/// fast, and full batches 5%. Below the limit are the base models of BERT's kind, and the large ones in 32 bits.
 const PACKING_LIMIT: usize = 3 << 29;
 
 /// Named weights, ready to be given to sessions.
