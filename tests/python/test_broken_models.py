@@ -578,7 +578,6 @@ def test_huge_sizes_cost_no_memory(tmp_path: Path) -> None:
     cost_no_memory([(fixture, sizes) for fixture in FAMILIES for sizes in huge(fixture)], tmp_path)
 
 
-@pytest.mark.xfail(strict=True, reason="ModernBERT reads head_dim, and every layer has frequencies of its own")
 def test_many_layers_of_wide_heads_cost_no_memory(tmp_path: Path) -> None:
     """Each layer has its settings, and a width of heads may be written into them."""
     key = {fixture: "n_layers" if "n_layers" in config_of(fixture) else "num_hidden_layers" for fixture in FAMILIES}

@@ -223,7 +223,8 @@ def test_lists_what_is_cached(empty_cache: Path) -> None:
     (empty_cache / "models--unfinished--download" / "blobs").mkdir(parents=True)
     (empty_cache / "datasets--org--data" / "snapshots" / COMMIT).mkdir(parents=True)
     gpt2, name = hub.cached_models()
-    assert name == ("org/name", ("main", "v1"), COMMIT, str(first), sum(map(len, FILES.values())), None)
+    expected = hub.CachedModel("org/name", ("main", "v1"), COMMIT, str(first), sum(map(len, FILES.values())), None)
+    assert name == expected
     assert name.is_complete
     assert (gpt2.name, gpt2.revisions, gpt2.commit, gpt2.is_complete) == ("gpt2", (), OTHER, False)
     assert "model.safetensors" in str(gpt2.problem)

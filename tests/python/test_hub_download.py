@@ -16,7 +16,7 @@ import pytest
 from conftest import FIXTURES, TOLERANCE, Golden
 from hub_server import Hub, files_of, sha256
 
-from oxembed import Embedder, hub
+from oxembed import Embedder, ModelNotFoundError, hub
 
 pytest.importorskip("huggingface_hub")
 
@@ -115,7 +115,7 @@ def test_revisions(served: Hub, files: dict[str, bytes]) -> None:
     served.models["org/name"].revisions["v1"] = first
     assert Path(hub.resolve("org/name", revision="refs/pr/1").folder).name == second
     assert Path(hub.resolve("org/name", revision="v1").folder).name == first
-    with pytest.raises(hub.ModelNotFoundError, match="it has no revision 'main'; it has refs/pr/1, v1"):
+    with pytest.raises(ModelNotFoundError, match="it has no revision 'main'; it has refs/pr/1, v1"):
         hub.resolve("org/name", local_files_only=True)
     served.requests.clear()
     assert Path(hub.resolve("org/name", revision=first).folder).name == first
@@ -149,7 +149,7 @@ def test_the_onnx_file_that_is_asked_for(served: Hub, files: dict[str, bytes], g
     assert np.abs(model.encode(golden.texts) - golden.vectors["embeddings"]).max() <= TOLERANCE
     folder = Path(hub.resolve("org/name", onnx_file="onnx/model.onnx", local_files_only=True).folder)
     assert names_in(folder) == NEEDED | {"onnx/model.onnx"}
-    with pytest.raises(hub.ModelNotFoundError, match=r"it lacks model\.safetensors"):
+    with pytest.raises(ModelNotFoundError, match=r"it lacks model\.safetensors"):
         hub.resolve("org/name", local_files_only=True)
     assert names_in(hub.resolve("org/name").folder) == NEEDED | {"onnx/model.onnx", "model.safetensors"}
 
@@ -182,7 +182,7 @@ def test_sharded_weights(served: Hub, files: dict[str, bytes]) -> None:
     folder = hub.resolve("org/name").folder
     assert names_in(folder) == NEEDED | {"model.safetensors.index.json", *shards}
     (Path(folder) / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(hub.ModelNotFoundError, match=r"which is missing|it lacks"):
+    with pytest.raises(ModelNotFoundError, match=r"which is missing|it lacks"):
         hub.resolve("org/name", local_files_only=True)
     assert hub.resolve("org/name").folder == folder
     assert (Path(folder) / "model-00002-of-00002.safetensors").read_bytes() == b"second"
@@ -257,7 +257,7 @@ def test_what_other_programs_left_out_is_added(served: Hub, files: dict[str, byt
     served.add("org/name", files)
     for name in ("config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"):
         hf_hub_download("org/name", name, endpoint=served.url, cache_dir=os.environ["HF_HUB_CACHE"])
-    with pytest.raises(hub.ModelNotFoundError, match=r"it lacks modules\.json"):
+    with pytest.raises(ModelNotFoundError, match=r"it lacks modules\.json"):
         hub.resolve("org/name", local_files_only=True)
     served.requests.clear()
     assert np.abs(Embedder("org/name").encode(golden.texts) - golden.vectors["embeddings"]).max() <= TOLERANCE
