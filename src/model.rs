@@ -247,7 +247,8 @@ pub(crate) fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
 }
 
 fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> {
-    let token = folder.tokenizer.pad_token.clone().or_else(|| tokenization.stored_padding_token());
+    let token = folder.tokenizer.special_tokens.of("pad_token").map(str::to_owned);
+    let token = token.or_else(|| tokenization.stored_padding_token());
     let file = folder.transformer_path.join("tokenizer_config.json");
     let Some(token) = token else {
         let problem = "the tokenizer has no padding token, which batches need; name one of its tokens here";

@@ -124,6 +124,8 @@ impl Tokenization {
         let truncation_side = truncation_side(config, &tokenizer);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| broken(error.to_string()))?;
+        quietly(|| class_settings::apply(&mut tokenizer, config))
+            .ok_or_else(|| broken("the `tokenizers` library panicked".to_owned()))??;
         let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if special_tokens >= max_tokens {
             return Err(broken(format!(
@@ -131,8 +133,8 @@ impl Tokenization {
                  left for text; set a larger max_seq_length"
             )));
         }
-        class_settings::apply(&mut tokenizer, config)?;
-        let special_ids = config.special_tokens.iter().filter_map(|token| tokenizer.token_to_id(token)).collect();
+        let special = config.special_tokens.all();
+        let special_ids = special.filter_map(|token| tokenizer.token_to_id(&token.content)).collect();
         let tokenization = Self {
             tokenizer,
             file,

@@ -10,6 +10,7 @@ mod layers;
 mod modules;
 mod paths;
 mod prompts;
+mod special_tokens;
 mod tokenizer;
 mod tokenizer_class;
 mod transformer;
@@ -23,6 +24,7 @@ pub use folder::ModelFolder;
 pub use layers::{Dense, Pooling};
 pub use modules::Module;
 pub use prompts::{Prompts, Similarity};
+pub use special_tokens::SpecialTokens;
 pub use tokenizer::{LengthLimit, MAX_TOKENIZER_BYTES, Side, TokenizerConfig};
 pub use tokenizer_class::{Rebuilds, TokenizerClass};
 

@@ -36,7 +36,7 @@ TEXTS = [
     "don't we'LL I'M 12345 3.14 a1b2 library...!!??",
     "\u2581under \u2581 _low",
     "lines\n\n\n  end\n",
-    "a long text that goes on " * 30,
+    "a long text that goes on " * 4,
 ]
 
 # A charsmap of sentencepiece 0.2 by the rules: U+FB01 to fi, U+FF21 to A, U+00BD to 1/2, U+2126 to U+03A9, e with
@@ -179,7 +179,7 @@ class TokenizerCase:
         tokenizer = copy.deepcopy({**self.tokenizer(), **self.changed})
         tokenizer["model"] |= self.model
         rows = {"vocab_size": len(tokenizer["model"]["vocab"]) + 24, "pad_token_id": None}
-        make_model(folder, self.family, seed=5, num_hidden_layers=1, config={**rows, **self.config})
+        make_model(folder, self.family, seed=5, num_hidden_layers=1, max_seq_length=512, config={**rows, **self.config})
         self._write(folder / "tokenizer.json", tokenizer)
         self._write(folder / "tokenizer_config.json", dict(self.declared))
         for name, content in self.files.items():
@@ -340,7 +340,9 @@ _XLM_ROBERTA: Mapping[str, TokenizerCase] = {
     ),
     "xlmr_fewer_added": TokenizerCase("gte", unigram, _named("XLMRobertaTokenizer", **_decoder(_MASKS)), _WORD),
     "xlmr_word": TokenizerCase("gte", unigram, _named("XLMRobertaTokenizer"), _WORD),
-    "xlmr_word_as_stored": TokenizerCase("gte", unigram, _named("TokenizersBackend", **_decoder(_MASKS)), _WORD),
+    "xlmr_word_as_stored": TokenizerCase(
+        "gte", unigram, _named("TokenizersBackend", **_ROLES, **_decoder(_MASKS)), _WORD
+    ),
     "xlmr_as_stored": TokenizerCase("gte", unigram, _named("PreTrainedTokenizerFast", **_ROLES)),
     "camembert": TokenizerCase("gte", unigram, _named("CamembertTokenizer"), {"normalizer": _PRECOMPILED}),
     "camembert_mask": TokenizerCase(
