@@ -255,7 +255,8 @@ fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> 
         return Err(EmbeddingError::invalid_key(&file, "pad_token", None, problem));
     };
     tokenization.id_of(&token).ok_or_else(|| {
-        let problem = "the padding token is not in the vocabulary of tokenizer.json";
+        let problem =
+            "the padding token is not in the vocabulary of tokenizer.json, or the model has no embedding for it";
         EmbeddingError::invalid_key(&file, "pad_token", Some(token.clone()), problem)
     })
 }

@@ -156,9 +156,11 @@ impl Tokenization {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// The id of `token`.
+    /// The id of `token`, if the model has an embedding for it. A token that only the settings know is added to the
+    /// vocabulary, and few models have room for it.
     pub fn id_of(&self, token: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(token)
+        let has_row = |id: &u32| self.bounds.vocabulary.is_none_or(|rows| (*id as usize) < rows);
+        self.tokenizer.token_to_id(token).filter(has_row)
     }
 
     /// Number of leading tokens that belong to `prompt`, for models whose pooling leaves the prompt out: the prompt's

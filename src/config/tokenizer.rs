@@ -94,6 +94,9 @@ impl TokenizerConfig {
         let file = folder.join("tokenizer.json");
         require_tokenizer(folder, &file)?;
         let document = Document::read_optional(&folder.join(CONFIG))?;
+        if let Some(document) = &document {
+            refuse_another_split(document, transformer)?;
+        }
         let class = TokenizerClass::read(document.as_ref(), transformer, &file)?;
         let special_tokens = SpecialTokens::read(folder, document.as_ref(), &class)?;
         let (mut token_types, mut split_special_tokens) = (class.token_types, false);
@@ -121,6 +124,17 @@ impl TokenizerConfig {
             document,
         })
     }
+}
+
+/// With this key, transformers splits the texts of some Mistral models by an expression of its own.
+fn refuse_another_split(document: &Document, transformer: Option<&Document>) -> Result<()> {
+    let family = transformer.map(|config| config.optional_str("model_type")).transpose()?.flatten();
+    if family == Some("mistral") && document.optional_bool("fix_mistral_regex")? == Some(true) {
+        let problem = "tokenizer.json is understood as it stands; save the tokenizer with the right expression, and \
+                       leave this key out";
+        return Err(document.invalid("fix_mistral_regex", problem));
+    }
+    Ok(())
 }
 
 fn require_tokenizer(folder: &Path, file: &Path) -> Result<()> {
