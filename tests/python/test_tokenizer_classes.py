@@ -17,7 +17,7 @@ from oxembed.exceptions import InvalidModelError
 
 GOLDEN = golden_tokenizers.load()
 # One of each class, and one that counts as stored.
-ENCODED = ("bert", "mpnet", "roberta", "xlmr", "camembert", "qwen2", "gemma", "llama", "modernbert")
+ENCODED = ("bert", "mpnet", "roberta", "xlmr", "camembert", "qwen2", "gemma", "llama", "stored_new_tokens")
 
 
 def ids_of(embedder: Embedder, text: str) -> list[int]:
@@ -50,6 +50,13 @@ def test_padding_side_of_the_class(tmp_path: Path) -> None:
 
 
 CODE = {"auto_map": {"AutoTokenizer": [None, "tokenization.Own"]}}
+BROKEN_DECODERS: tuple[object, ...] = (
+    [],
+    None,
+    {"x": {"content": "a"}},
+    {"1": "a"},
+    {"1": {"content": "a", "lstrip": 1}},
+)
 REFUSED: dict[str, tuple[TokenizerCase, tuple[str, ...]]] = {
     "a class that is not known here": (
         replace(CASES["bert"], declared={"tokenizer_class": "BertJapaneseTokenizer"}),
@@ -84,7 +91,7 @@ REFUSED: dict[str, tuple[TokenizerCase, tuple[str, ...]]] = {
             replace(CASES["bert"], declared={"added_tokens_decoder": decoder}),
             ("added_tokens_decoder",),
         )
-        for decoder in ([], None, {"x": {"content": "a"}}, {"1": "a"}, {"1": {"content": "a", "lstrip": 1}})
+        for decoder in BROKEN_DECODERS
     },
     "added_tokens.json without ids": (
         replace(CASES["xlmr"], files={"added_tokens.json": {"<extra>": "2000"}}),
