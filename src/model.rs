@@ -280,14 +280,16 @@ pub(crate) fn load_dense(dense: &crate::config::Dense) -> Result<DenseLayer> {
 }
 
 pub(crate) fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> Result<u32> {
-    let token = folder.tokenizer.pad_token.clone().or_else(|| tokenization.stored_padding_token());
+    let token = folder.tokenizer.special_tokens.of("pad_token").map(str::to_owned);
+    let token = token.or_else(|| tokenization.stored_padding_token());
     let file = folder.transformer_path.join("tokenizer_config.json");
     let Some(token) = token else {
         let problem = "the tokenizer has no padding token, which batches need; name one of its tokens here";
         return Err(EmbeddingError::invalid_key(&file, "pad_token", None, problem));
     };
     tokenization.id_of(&token).ok_or_else(|| {
-        let problem = "the padding token is not in the vocabulary of tokenizer.json";
+        let problem =
+            "the padding token is not in the vocabulary of tokenizer.json, or the model has no embedding for it";
         EmbeddingError::invalid_key(&file, "pad_token", Some(token.clone()), problem)
     })
 }

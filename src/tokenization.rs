@@ -129,6 +129,8 @@ impl Tokenization {
         let truncation_side = truncation_side(config, &tokenizer);
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| broken(error.to_string()))?;
+        quietly(|| class_settings::apply(&mut tokenizer, config))
+            .ok_or_else(|| broken("the `tokenizers` library panicked".to_owned()))??;
         let special_tokens = tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(false));
         if special_tokens >= max_tokens {
             return Err(broken(format!(
@@ -136,8 +138,8 @@ impl Tokenization {
                  left for text; set a larger max_seq_length"
             )));
         }
-        class_settings::apply(&mut tokenizer, config)?;
-        let special_ids = config.special_tokens.iter().filter_map(|token| tokenizer.token_to_id(token)).collect();
+        let special = config.special_tokens.all();
+        let special_ids = special.filter_map(|token| tokenizer.token_to_id(&token.content)).collect();
         let tokenization = Self {
             tokenizer,
             file,
@@ -159,9 +161,11 @@ impl Tokenization {
         self.tokenizer.get_vocab_size(true)
     }
 
-    /// The id of `token`.
+    /// The id of `token`, if the model has an embedding for it. A token that only the settings know is added to the
+    /// vocabulary, and few models have room for it.
     pub fn id_of(&self, token: &str) -> Option<u32> {
-        self.tokenizer.token_to_id(token)
+        let has_row = |id: &u32| self.bounds.vocabulary.is_none_or(|rows| (*id as usize) < rows);
+        self.tokenizer.token_to_id(token).filter(has_row)
     }
 
     /// Number of leading tokens that belong to `prompt`, for models whose pooling leaves the prompt out: the prompt's

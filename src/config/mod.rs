@@ -11,6 +11,7 @@ mod modules;
 mod parts;
 mod paths;
 mod prompts;
+mod special_tokens;
 mod tokenizer;
 mod tokenizer_class;
 mod transformer;
@@ -26,6 +27,7 @@ pub use layers::{Dense, Pooling};
 pub use modules::Module;
 pub(crate) use parts::Parts;
 pub use prompts::{Prompts, Similarity};
+pub use special_tokens::SpecialTokens;
 pub use tokenizer::{LengthLimit, MAX_TOKENIZER_BYTES, Side, TokenizerConfig};
 pub use tokenizer_class::{Rebuilds, TokenizerClass};
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::document::{Document, is_absent, refuse_large_file};
+use super::special_tokens::SpecialTokens;
 use super::tokenizer_class::TokenizerClass;
 use super::transformer::TransformerSettings;
 use crate::error::{EmbeddingError, Result};
@@ -66,12 +67,10 @@ pub struct TokenizerConfig {
     /// sentence-transformers' own `do_lower_case`: a `Lowercase` normalizer goes before those of `tokenizer.json`,
     /// unless `Lowercase` is already among them.
     pub do_lower_case: bool,
-    /// The token that fills up a batch.
-    pub pad_token: Option<String>,
-    /// Every token the settings name as special, in no order.
+    /// The tokens that have a role, and those that are added to the vocabulary.
     ///
-    /// sentence-transformers counts a prompt's tokens with it: one special token at their end is not the prompt's.
-    pub special_tokens: Vec<String>,
+    /// sentence-transformers counts a prompt's tokens with them: one special token at their end is not the prompt's.
+    pub special_tokens: SpecialTokens,
     /// The class that transformers would make, with what it decides.
     pub class: TokenizerClass,
     /// Whether the model is given token types: the class decides, unless `model_input_names` does.
@@ -95,11 +94,11 @@ impl TokenizerConfig {
         let file = folder.join("tokenizer.json");
         require_tokenizer(folder, &file)?;
         let document = Document::read_optional(&folder.join(CONFIG))?;
-        let class = TokenizerClass::read(document.as_ref(), transformer)?;
-        let mut special = SpecialTokens::read(folder, document.as_ref())?;
-        for token in class.special_tokens {
-            special.add(token);
+        if let Some(document) = &document {
+            refuse_another_split(document, transformer)?;
         }
+        let class = TokenizerClass::read(document.as_ref(), transformer, &file)?;
+        let special_tokens = SpecialTokens::read(folder, document.as_ref(), &class)?;
         let (mut token_types, mut split_special_tokens) = (class.token_types, false);
         let (mut model_max_length, mut padding_side, mut truncation_side) = (None, None, None);
         if let Some(document) = &document {
@@ -115,17 +114,27 @@ impl TokenizerConfig {
             file,
             max_seq_length: settings.max_seq_length,
             model_max_length,
-            padding_side: padding_side.unwrap_or_default(),
+            padding_side: padding_side.unwrap_or(class.padding_side),
             truncation_side,
             do_lower_case: settings.do_lower_case,
-            pad_token: special.pad_token.or_else(|| class.pad_token.map(str::to_owned)),
-            special_tokens: special.all,
+            special_tokens,
             class,
             token_types,
             split_special_tokens,
             document,
         })
     }
+}
+
+/// With this key, transformers splits the texts of some Mistral models by an expression of its own.
+fn refuse_another_split(document: &Document, transformer: Option<&Document>) -> Result<()> {
+    let family = transformer.map(|config| config.optional_str("model_type")).transpose()?.flatten();
+    if family == Some("mistral") && document.optional_bool("fix_mistral_regex")? == Some(true) {
+        let problem = "tokenizer.json is understood as it stands; save the tokenizer with the right expression, and \
+                       leave this key out";
+        return Err(document.invalid("fix_mistral_regex", problem));
+    }
+    Ok(())
 }
 
 fn require_tokenizer(folder: &Path, file: &Path) -> Result<()> {
@@ -156,70 +165,4 @@ fn model_max_length_of(document: &Document) -> Result<Option<LengthLimit>> {
     }
     let tokens = document.optional_usize_in(key, 1..=MAX_LENGTH)?;
     Ok(tokens.map(|tokens| LengthLimit::new(tokens, document, key)))
-}
-
-#[derive(Debug, Default)]
-struct SpecialTokens {
-    pad_token: Option<String>,
-    all: Vec<String>,
-}
-
-impl SpecialTokens {
-    const NAMES: [&str; 7] =
-        ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-    const LISTS: [&str; 2] = ["extra_special_tokens", "additional_special_tokens"];
-
-    /// transformers takes `special_tokens_map.json` first, but not at all where `tokenizer_config.json` has
-    /// `added_tokens_decoder`.
-    fn read(folder: &Path, config: Option<&Document>) -> Result<Self> {
-        let map = if config.is_some_and(|config| config.get("added_tokens_decoder").is_some()) {
-            None
-        } else {
-            Document::read_optional(&folder.join("special_tokens_map.json"))?
-        };
-        let documents: Vec<&Document> = map.iter().chain(config).collect();
-        let mut tokens = Self::default();
-        for name in Self::NAMES {
-            let Some(document) = documents.iter().find(|document| document.get(name).is_some()) else { continue };
-            let Some(token) = content(document, name, document.get(name))? else { continue };
-            if name == "pad_token" {
-                tokens.pad_token = Some(token.to_owned());
-            }
-            tokens.add(token);
-        }
-        for (name, document) in
-            Self::LISTS.iter().flat_map(|name| documents.iter().map(move |document| (name, document)))
-        {
-            let items: Vec<&Value> = match document.get(name) {
-                None | Some(Value::Null) => continue,
-                Some(Value::Array(items)) => items.iter().collect(),
-                Some(Value::Object(named)) => named.values().collect(),
-                Some(_) => return Err(document.invalid(name, "a list of tokens is understood")),
-            };
-            for item in items {
-                if let Some(token) = content(document, name, Some(item))? {
-                    tokens.add(token);
-                }
-            }
-        }
-        Ok(tokens)
-    }
-
-    fn add(&mut self, token: &str) {
-        if !self.all.iter().any(|known| known == token) {
-            self.all.push(token.to_owned());
-        }
-    }
-}
-
-/// A token is a string or an object as `{"content": "[PAD]", "lstrip": false, …}`.
-fn content<'d>(document: &Document, key: &str, value: Option<&'d Value>) -> Result<Option<&'d str>> {
-    match value {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(token)) => Ok(Some(token)),
-        Some(value) => match value.get("content").and_then(Value::as_str) {
-            Some(token) => Ok(Some(token)),
-            None => Err(document.invalid(key, "a token is understood: a string, or an object with \"content\"")),
-        },
-    }
 }

@@ -10,7 +10,8 @@ use crate::model::side_name;
 /// What the tokenizer of `config` is.
 pub fn facts(config: &TokenizerConfig, tokenizer: &Tokenizer) -> TokenizerFacts {
     let vocabulary = tokenizer.get_vocab(true);
-    let special = config.special_tokens.iter().map(|token| (token.clone(), tokenizer.token_to_id(token)));
+    let special =
+        config.special_tokens.all().map(|token| (token.content.clone(), tokenizer.token_to_id(&token.content)));
     let stored_padding = tokenizer.get_padding().map(|padding| match padding.strategy {
         PaddingStrategy::Fixed(tokens) => format!("to {tokens}"),
         PaddingStrategy::BatchLongest => "to the longest".to_owned(),
@@ -26,8 +27,9 @@ pub fn facts(config: &TokenizerConfig, tokenizer: &Tokenizer) -> TokenizerFacts 
         largest_id: vocabulary.values().max().copied(),
         special_tokens: special.collect(),
         pad_token: config
-            .pad_token
-            .clone()
+            .special_tokens
+            .of("pad_token")
+            .map(str::to_owned)
             .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_token.clone())),
         padding_side: side_name(config.padding_side),
         model_max_length: config.model_max_length.as_ref().map(|limit| limit.tokens),

@@ -36,7 +36,7 @@ fn every_fixture_is_read() {
         assert_eq!(folder.pooling().unwrap().modes, [mode], "{name}");
         assert_eq!(folder.modules.last(), Some(&Module::Normalize), "{name}");
         assert_eq!(folder.token_dimension, Some(48), "{name}");
-        assert!(folder.tokenizer.pad_token.is_some(), "{name}");
+        assert!(folder.tokenizer.special_tokens.of("pad_token").is_some(), "{name}");
         assert_eq!(folder.assumptions.is_empty(), name != "xlmr-mean-prompts", "{name}: {:?}", folder.assumptions);
         let steps = folder.postprocess(48, zeros).unwrap();
         assert_eq!((steps.output_dimension(), steps.ends_normalized()), (48, true), "{name}");

@@ -5,6 +5,7 @@ mod documents;
 mod fixtures;
 mod modules;
 mod settings;
+mod tokenizer_classes;
 
 use std::fs;
 use std::path::Path;

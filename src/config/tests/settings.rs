@@ -204,13 +204,14 @@ fn tokens_are_strings_or_objects_from_either_file() {
                 "extra_special_tokens": ["<a>", {"content": "<b>"}], "truncation_side": "left"}),
     );
     let tokenizer = folder.read().tokenizer;
-    assert_eq!(tokenizer.pad_token.as_deref(), Some("[PAD]"));
-    assert_eq!(tokenizer.special_tokens, ["[PAD]", "[CLS]", "<a>", "<b>"]);
+    assert_eq!(tokenizer.special_tokens.of("pad_token"), Some("[PAD]"));
+    let special: Vec<&str> = tokenizer.special_tokens.all().map(|token| token.content.as_str()).collect();
+    assert_eq!(special, ["[PAD]", "[CLS]", "<a>", "<b>"]);
     assert_eq!(tokenizer.truncation_side, Some(Side::Left));
     folder.write("special_tokens_map.json", &json!({"pad_token": "<pad>"}));
-    assert_eq!(folder.read().tokenizer.pad_token.as_deref(), Some("<pad>"));
+    assert_eq!(folder.read().tokenizer.special_tokens.of("pad_token"), Some("<pad>"));
     folder.write(TOKENIZER, &json!({"pad_token": "[PAD]", "added_tokens_decoder": {}}));
-    assert_eq!(folder.read().tokenizer.pad_token.as_deref(), Some("[PAD]"));
+    assert_eq!(folder.read().tokenizer.special_tokens.of("pad_token"), Some("[PAD]"));
 }
 
 #[test]
