@@ -108,6 +108,14 @@ const XLM_ROBERTA: TokenizerClass = TokenizerClass {
     ..ROBERTA
 };
 
+const CAMEMBERT: TokenizerClass = TokenizerClass {
+    names: &["Camembert"],
+    extra_tokens: &["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"],
+    mask_takes_spaces: true,
+    rebuilds: Rebuilds::Unigram { unknown: None },
+    ..XLM_ROBERTA
+};
+
 const QWEN2: TokenizerClass = TokenizerClass {
     names: &["Qwen2"],
     tokens: &[("unk_token", "<|endoftext|>"), ("eos_token", "<|endoftext|>"), ("pad_token", "<|endoftext|>")],
@@ -143,13 +151,7 @@ const CLASSES: &[TokenizerClass] = &[
     MPNET,
     ROBERTA,
     XLM_ROBERTA,
-    TokenizerClass {
-        names: &["Camembert"],
-        extra_tokens: &["<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED"],
-        mask_takes_spaces: true,
-        rebuilds: Rebuilds::Unigram { unknown: None },
-        ..XLM_ROBERTA
-    },
+    CAMEMBERT,
     QWEN2,
     GEMMA,
     LLAMA,
@@ -184,7 +186,7 @@ const OTHER_NAMES: &[&str] = &[
 /// A family, its class, and whether a class that the folder names goes before it.
 const FAMILIES: &[(&str, TokenizerClass, bool)] = &[
     ("bert", BERT, true),
-    ("camembert", CLASSES[5], true),
+    ("camembert", CAMEMBERT, true),
     ("distilbert", BERT, true),
     ("gemma3_text", GEMMA, true),
     ("gte", XLM_ROBERTA, true),

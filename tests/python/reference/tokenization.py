@@ -244,6 +244,7 @@ def _tokens_to_add(
 def _rebuild(settings: dict[str, Any], kind: str, declared: Mapping[str, Any], special: Mapping[str, str]) -> None:
     """`__init__` of tokenization_*.py: model, normalizer and pre-tokenizer; vocabulary and merges are the file's."""
     model = settings["model"]
+    model.setdefault("type", "WordPiece")  # which old files, all of them BERT's, leave out
     expected = {"Bert": "WordPiece", "DistilBert": "WordPiece", "MPNet": "WordPiece"}
     expected |= {"XLMRoberta": "Unigram", "Camembert": "Unigram"}
     if model["type"] != expected.get(kind, "BPE"):
