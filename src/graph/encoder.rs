@@ -105,6 +105,30 @@ pub fn with_token_types(mut transformer: Transformer, config: &Document) -> Resu
     Ok(transformer)
 }
 
+/// The encoders after it that compute positions: no table of them, perhaps one of token types.
+pub fn with_computed_positions(
+    config: &Document,
+    sizes: &Sizes,
+    max_tokens: Option<usize>,
+    default_token_types: usize,
+    norm: Norm,
+    layers: Vec<Layer>,
+) -> Result<Transformer> {
+    let rows = config.optional_usize_in("type_vocab_size", 0..=*VOCABULARY.end())?.unwrap_or(default_token_types);
+    let token_types = Some(rows).filter(|rows| *rows > 0);
+    Ok(Transformer {
+        architecture: Architecture { token_types, ..Architecture::with_computed_positions(config, sizes, max_tokens)? },
+        embeddings: Embeddings {
+            token_types: token_types.map(|_| "embeddings.token_type_embeddings.weight"),
+            norm: Some(norm),
+            ..Embeddings::of_tokens("embeddings.word_embeddings.weight")
+        },
+        layers,
+        final_norm: None,
+        position_bias: None,
+    })
+}
+
 /// Refuses settings whose presence would change the vectors and which the graph does not have.
 pub fn refuse_decoder(config: &Document) -> Result<()> {
     for key in ["is_decoder", "add_cross_attention"] {

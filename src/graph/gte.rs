@@ -4,9 +4,9 @@
 //! Agrees with `transformers` `GteModel` and with Alibaba-NLP/new-impl. Zhang et al. 2024, "mGTE".
 
 use super::rotary::{Rotary, RotaryKeys};
-use super::settings::{Keys, Sizes, VOCABULARY, refuse_other_than};
-use super::transformer::{Attention, Embeddings, FeedForward, Layer, Linear, Norm, NormKind, Norms, Transformer};
-use super::{Architecture, Author, Family};
+use super::settings::{Keys, Sizes, refuse_other_than};
+use super::transformer::{Attention, FeedForward, Layer, Linear, Norm, NormKind, Norms};
+use super::{Author, Family, encoder};
 use crate::config::Document;
 use crate::error::Result;
 
@@ -29,20 +29,10 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
         epsilon: config.f32_positive_or("layer_norm_eps", 1e-12)?,
         is_packed: config.bool_or("pack_qkv", true)?,
     };
-    let token_types = config.optional_usize_in("type_vocab_size", 0..=*VOCABULARY.end())?.unwrap_or(1);
-    let mut architecture = Architecture::with_computed_positions(config, &sizes, model.rotary.max_tokens)?;
-    architecture.token_types = Some(token_types).filter(|rows| *rows > 0);
-    Ok(Box::new(Transformer {
-        embeddings: Embeddings {
-            token_types: architecture.token_types.map(|_| "embeddings.token_type_embeddings.weight"),
-            norm: Some(model.norm("embeddings.LayerNorm".to_owned())),
-            ..Embeddings::of_tokens("embeddings.word_embeddings.weight")
-        },
-        architecture,
-        layers: (0..sizes.layers).map(|number| model.layer(number)).collect(),
-        final_norm: None,
-        position_bias: None,
-    }))
+    let layers = (0..sizes.layers).map(|number| model.layer(number)).collect();
+    let norm = model.norm("embeddings.LayerNorm".to_owned());
+    let max_tokens = model.rotary.max_tokens;
+    Ok(Box::new(encoder::with_computed_positions(config, &sizes, max_tokens, 1, norm, layers)?))
 }
 
 struct Model {

@@ -5,9 +5,9 @@
 
 use super::activation::Activation;
 use super::rotary::{Rotary, RotaryKeys};
-use super::settings::{DIMENSION, Keys, Sizes, VOCABULARY, refuse_other_than};
-use super::transformer::{Attention, Embeddings, FeedForward, Layer, Linear, Norm, NormKind, Norms, Transformer};
-use super::{Architecture, Author, Family};
+use super::settings::{DIMENSION, Keys, Sizes, refuse_other_than};
+use super::transformer::{Attention, FeedForward, Layer, Linear, Norm, NormKind, Norms};
+use super::{Author, Family, encoder};
 use crate::config::Document;
 use crate::error::Result;
 
@@ -53,20 +53,10 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
         second_bias: config.bool_or("mlp_fc2_bias", is_original)?,
         sizes,
     };
-    let token_types = config.optional_usize_in("type_vocab_size", 0..=*VOCABULARY.end())?.unwrap_or(2);
-    let mut architecture = Architecture::with_computed_positions(config, &sizes, model.rotary.max_tokens)?;
-    architecture.token_types = Some(token_types).filter(|rows| *rows > 0);
-    Ok(Box::new(Transformer {
-        embeddings: Embeddings {
-            token_types: architecture.token_types.map(|_| "embeddings.token_type_embeddings.weight"),
-            norm: Some(model.norm("emb_ln".to_owned())),
-            ..Embeddings::of_tokens("embeddings.word_embeddings.weight")
-        },
-        architecture,
-        layers: (0..sizes.layers).map(|number| model.layer(number)).collect(),
-        final_norm: None,
-        position_bias: None,
-    }))
+    let layers = (0..sizes.layers).map(|number| model.layer(number)).collect();
+    let norm = model.norm("emb_ln".to_owned());
+    let max_tokens = model.rotary.max_tokens;
+    Ok(Box::new(encoder::with_computed_positions(config, &sizes, max_tokens, 2, norm, layers)?))
 }
 
 /// nomic-ai's code can be configured into models that nobody has published.
