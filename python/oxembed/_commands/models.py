@@ -57,9 +57,7 @@ def _show(models: tuple[registry.RegisteredModel, ...], places: dict[str, str]) 
         words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=False)]
         numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=False)]
         sys.stdout.write(f"{'  '.join(words + numbers).rstrip()}\n")
-    sys.stdout.write(
-        "\n* here already, in the package or the cache; `oxembed models MODEL` shows everything about one\n"
-    )
+    sys.stdout.write("\n* in the package or the cache; `oxembed models MODEL` tells all about one\n")
 
 
 def _in_words(parameters: int) -> str:
