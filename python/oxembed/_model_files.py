@@ -12,13 +12,15 @@ from oxembed._core import known_model_types
 from oxembed.exceptions import InvalidModelError
 
 MODULES = "modules.json"
-_SETTINGS = ("config_sentence_transformers.json",)
+# The ranges of int8 vectors are a file of ours; a repository may have it.
+_SETTINGS = ("config_sentence_transformers.json", "calibration.json")
 # What is read beside the weights, and what the loader refuses when it is there: an adapter, a chat template. Without
 # those two the model would load as another one.
 _TRANSFORMER_SETTINGS = (
     "config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "sentence_bert_config.json",
     "sentence_roberta_config.json",
     "sentence_distilbert_config.json",

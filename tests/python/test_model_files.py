@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from oxembed import calibration
 from oxembed._model_files import MODULES, needed_files, read_settings
 from oxembed.exceptions import InvalidModelError
 
@@ -101,6 +102,11 @@ def test_the_onnx_file_where_no_graph_can_be_written(weights: set[str]) -> None:
     onnx = {"onnx/model.onnx", "onnx/model.onnx_data", "onnx/model.onnx_data_1", "onnx/model.onnx.data"}
     names = SMALL | JUNK | onnx | weights | {"onnx/model.onnx.txt", "onnx/model.onnx2"}
     assert set(plan(names, model_type="no-such-family")) == SMALL | onnx
+
+
+def test_the_ranges_of_small_vectors_where_a_repository_has_them() -> None:
+    names = SMALL | JUNK | {"model.safetensors", calibration.FILE_NAME}
+    assert set(plan(names)) == names - JUNK
 
 
 def test_the_onnx_file_that_is_asked_for() -> None:
