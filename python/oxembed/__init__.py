@@ -9,8 +9,10 @@ Example:
     (2, 384)
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from oxembed._core import Usage, __version__
-from oxembed._export import ExportedGraph, export
 from oxembed.calibration import Calibration
 from oxembed.embedder import Embedder
 from oxembed.exceptions import (
@@ -23,8 +25,6 @@ from oxembed.exceptions import (
     ProviderUnavailableError,
     ServiceUnavailableError,
 )
-from oxembed.inspection import Inspection, inspect
-from oxembed.quantization import quantize_embeddings
 from oxembed.results import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
@@ -32,7 +32,12 @@ from oxembed.results import (
     ModelInfo,
     SessionPlacement,
 )
-from oxembed.verification import Check, Verification, verify
+
+if TYPE_CHECKING:
+    from oxembed._export import ExportedGraph, export
+    from oxembed.inspection import Inspection, inspect
+    from oxembed.quantization import quantize_embeddings
+    from oxembed.verification import Check, Verification, verify
 
 __all__ = [
     "BatchEmbeddingRequest",
@@ -61,3 +66,27 @@ __all__ = [
     "quantize_embeddings",
     "verify",
 ]
+
+# Tools that a program which embeds texts does not need: their modules are imported when they are first named.
+_LATER = {
+    "Check": "verification",
+    "ExportedGraph": "_export",
+    "Inspection": "inspection",
+    "Verification": "verification",
+    "export": "_export",
+    "inspect": "inspection",
+    "quantize_embeddings": "quantization",
+    "verify": "verification",
+}
+
+if not TYPE_CHECKING:  # type checkers would take any name for one of the package
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER.values():
+            return import_module(f"{__name__}.{name}")
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

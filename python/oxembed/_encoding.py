@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from oxembed import _options
 from oxembed._core import CancellationToken
-from oxembed._inspection import Inspection
+from oxembed._introspection import Introspection
 from oxembed._lifecycle import NativeCall
 from oxembed._precision import Conversion
 from oxembed._progress import Progress, open_bar, wants_bar
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _MANY_DIMENSIONS = 1 << 30
 
 
-class Encoding(Inspection):
+class Encoding(Introspection):
     """Base of `Embedder`."""
 
     __slots__ = ()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from oxembed._engine import Engine
 
 
-class Inspection:
+class Introspection:
     """Base of `Embedder`."""
 
     __slots__ = ("__weakref__", "_engine")
