@@ -6,15 +6,15 @@ use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use half::slice::HalfFloatSliceExt;
 use prost::Message;
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Arithmetic, Initializer, InitializerData, Target};
+use crate::graph::{Initializer, InitializerData, Target};
 use crate::model::{load_dense, max_tokens};
 use crate::onnx::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
 use crate::source::{self, Origin};
+use crate::weights::StoredType;
 
 /// Weights up to this size are part of the file; protobuf ends at 2 GiB.
 const LARGEST_INSIDE: usize = 1 << 30;
@@ -175,35 +175,37 @@ fn metadata(folder: &ModelFolder, limit: usize, pooling_inside: bool) -> Vec<Str
 }
 
 fn size(initializer: &Initializer) -> usize {
-    let bytes = |arithmetic: Arithmetic| match arithmetic {
-        Arithmetic::Float32 => 4,
-        Arithmetic::Float16 => 2,
-    };
     match &initializer.data {
         InitializerData::Stored(tensor) => tensor.bytes().len(),
-        InitializerData::As(arithmetic, tensor) => tensor.len() * bytes(*arithmetic),
-        InitializerData::Computed { arithmetic, values, .. } => values.len() * bytes(*arithmetic),
+        InitializerData::As(arithmetic, tensor) => tensor.len() * arithmetic.stored_type().size(),
+        InitializerData::Computed { arithmetic, values, .. } => values.len() * arithmetic.stored_type().size(),
     }
 }
 
 /// The numbers, little-endian, as ONNX has them.
 fn bytes(initializer: &Initializer) -> Cow<'_, [u8]> {
-    let encode = |arithmetic: Arithmetic, values: &[f32]| match arithmetic {
-        Arithmetic::Float32 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
-        Arithmetic::Float16 => {
-            let mut halves = vec![half::f16::ZERO; values.len()];
-            halves.convert_from_f32_slice(values);
-            halves.iter().flat_map(|value| value.to_le_bytes()).collect()
-        }
-    };
     match &initializer.data {
         InitializerData::Stored(tensor) => Cow::Borrowed(tensor.bytes()),
         InitializerData::As(arithmetic, tensor) if tensor.dtype == arithmetic.stored_type() => {
             Cow::Borrowed(tensor.bytes())
         }
-        InitializerData::As(arithmetic, tensor) => Cow::Owned(encode(*arithmetic, &tensor.to_f32())),
-        InitializerData::Computed { arithmetic, values, .. } => Cow::Owned(encode(*arithmetic, values)),
+        InitializerData::As(arithmetic, tensor) => {
+            Cow::Owned(converted(tensor.dtype, tensor.bytes(), arithmetic.stored_type()))
+        }
+        InitializerData::Computed { arithmetic, values, .. } => {
+            let singles: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            Cow::Owned(converted(StoredType::Float32, &singles, arithmetic.stored_type()))
+        }
     }
+}
+
+fn converted(from: StoredType, stored: &[u8], to: StoredType) -> Vec<u8> {
+    let mut numbers = vec![0; stored.len() / from.size() * to.size()];
+    from.convert(stored, to, &mut numbers);
+    if cfg!(target_endian = "big") {
+        numbers.chunks_exact_mut(to.size()).for_each(<[u8]>::reverse);
+    }
+    numbers
 }
 
 /// Tensor and initializer of every weight; constants are in the model's bytes already.

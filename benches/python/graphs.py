@@ -16,23 +16,13 @@ import time
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
+from baseline import session
 from numpy.typing import NDArray
 from onnxruntime.capi.onnxruntime_pybind11_state import RuntimeException
 
 import oxembed
 
 SHAPES = ((1, 16), (16, 32), (4, 128), (1, 512))
-
-
-def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session as the pool of the library makes them."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def inputs(names: set[str], batch: int, sequence: int) -> dict[str, NDArray[np.int64]]:

@@ -1,6 +1,7 @@
 //! Attention: fused into one operator, or written out.
 
 use super::builder::{Attribute, Value};
+use super::chunked::Chunks;
 use super::rotary::Rotary;
 use super::target::{Batches, Dialect, Padding};
 use super::transformer::{Attention, Norm, Reach};
@@ -25,6 +26,8 @@ pub struct Shared {
     padding: Option<Value>,
     position_ids: Option<Value>,
     distances: Option<Value>,
+    /// How a long text falls into chunks.
+    pub chunks: Option<Chunks>,
     /// The bias by position, `(1, heads, sequence, sequence)`.
     pub position_bias: Option<Value>,
 }

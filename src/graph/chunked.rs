@@ -13,6 +13,17 @@ use super::writer::Writer;
 /// Queries of a chunk: enough for full speed of the products, few enough that scores stay small.
 const CHUNK: usize = 128;
 
+/// How a text falls into chunks.
+#[derive(Debug, Clone)]
+pub struct Chunks {
+    /// What fills `(1, sequence, width)` up to the next full chunk.
+    pads: Value,
+    /// Position of the first query of each.
+    starts: Value,
+    /// Number of tokens, a list of one.
+    length: Value,
+}
+
 /// What the rounds take from the graph around them.
 struct Around<'a> {
     attention: &'a Attention,
@@ -36,34 +47,41 @@ impl Writer<'_> {
         [query, key, value]: [&Value; 3],
     ) -> Value {
         let width = dimension(attention.heads * attention.head_size);
-        let chunk = dimension(CHUNK);
         let length = self.sequence_length();
-        let around = Around { attention, reach, key, value, length: length.clone(), lowest: self.lowest() };
-        let body = self.round(&around);
+        let body = self.round(&Around { attention, reach, key, value, length, lowest: self.lowest() });
+        let Chunks { pads, starts, length } = self.chunks();
         let builder = &mut self.builder;
-
-        // Up to the next full chunk.
-        let size = builder.integer(chunk);
-        let rest = builder.node("Mod", &[&length, &size], &[]);
-        let missing = builder.node("Sub", &[&size, &rest], &[]);
-        let missing = builder.node("Mod", &[&missing, &size], &[]);
-        let whole = builder.node("Add", &[&length, &missing], &[]);
-        let (zero, first) = (builder.integer(0), builder.integers(&[0]));
-        let missing = builder.node("Unsqueeze", &[&missing, &first], &[]);
-        let none = builder.integers(&[0]);
-        let pads = [&none, &none, &none, &none, &missing, &none];
-        let pads = builder.node("Concat", &pads, &[("axis", Attribute::Int(0))]);
         let query = builder.node("Pad", &[query, &pads], &[]);
-        let shape = builder.integers(&[-1, chunk, width]);
+        let shape = builder.integers(&[-1, dimension(CHUNK), width]);
         let chunks = builder.node("Reshape", &[&query, &shape], &[]);
-        let starts = builder.node("Range", &[&zero, &whole, &size], &[]);
-
         let scanned = [("num_scan_inputs", Attribute::Int(2)), ("body", Attribute::Graph(body))];
         let context = builder.node("Scan", &[&chunks, &starts], &scanned);
         let shape = builder.integers(&[1, -1, width]);
         let context = builder.node("Reshape", &[&context, &shape], &[]);
-        let (second, length) = (builder.integers(&[1]), builder.node("Unsqueeze", &[&length, &first], &[]));
-        builder.node("Slice", &[&context, &none, &length, &second], &[])
+        let (zero, second) = (builder.integers(&[0]), builder.integers(&[1]));
+        builder.node("Slice", &[&context, &zero, &length, &second], &[])
+    }
+
+    /// How the text falls into chunks, the same for every layer.
+    fn chunks(&mut self) -> Chunks {
+        if let Some(chunks) = &self.shared.chunks {
+            return chunks.clone();
+        }
+        let length = self.sequence_length();
+        let builder = &mut self.builder;
+        let size = builder.integer(dimension(CHUNK));
+        let rest = builder.node("Mod", &[&length, &size], &[]);
+        let missing = builder.node("Sub", &[&size, &rest], &[]);
+        let missing = builder.node("Mod", &[&missing, &size], &[]);
+        let whole = builder.node("Add", &[&length, &missing], &[]);
+        let zero = builder.integer(0);
+        let starts = builder.node("Range", &[&zero, &whole, &size], &[]);
+        let (missing, none) = (builder.listed(&missing), builder.integers(&[0]));
+        let pads = [&none, &none, &none, &none, &missing, &none];
+        let pads = builder.node("Concat", &pads, &[("axis", Attribute::Int(0))]);
+        let chunks = Chunks { pads, starts, length: builder.listed(&length) };
+        self.shared.chunks = Some(chunks.clone());
+        chunks
     }
 
     /// One round: a chunk of queries and the position of its first, to what they gather.

@@ -142,7 +142,7 @@ impl Model {
         let Sizes { hidden, intermediate: inner, heads, head, .. } = self.sizes;
         let (query_width, key_width) = (heads * head, self.key_value_heads * head);
         let stem = format!("layers.{number}");
-        let before = |part: &str| Norms { before: Some(self.norm(format!("{stem}.{part}"))), ..Norms::default() };
+        let before = |part: &str| Norms::before(self.norm(format!("{stem}.{part}")));
         let linear = |part: &str, inputs, outputs, bias| Linear::new(format!("{stem}.{part}"), inputs, outputs, bias);
         let head_norm =
             |part: &str| self.variant.head_norms.then(|| self.norm(format!("{stem}.self_attn.{part}_norm")));

@@ -75,7 +75,7 @@ pub fn read(
 fn layer(sizes: &Sizes, names: &Names, number: usize, norm: &impl Fn(String) -> Norm) -> Layer {
     let stem = names.layer.replace("{}", &number.to_string());
     let linear = |part: &str, inputs, outputs| Linear::new(format!("{stem}.{part}"), inputs, outputs, true);
-    let after = |part: &str| Norms { after_residual: Some(norm(format!("{stem}.{part}"))), ..Norms::default() };
+    let after = |part: &str| Norms::after_residual(norm(format!("{stem}.{part}")));
     let (hidden, inner) = (sizes.hidden, sizes.intermediate);
     Layer {
         attention: Attention::new(

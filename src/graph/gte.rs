@@ -51,8 +51,7 @@ impl Model {
         let Sizes { hidden, intermediate: inner, .. } = self.sizes;
         let width = self.sizes.heads * self.sizes.head;
         let stem = format!("encoder.layer.{number}");
-        let after =
-            |part: &str| Norms { after_residual: Some(self.norm(format!("{stem}.{part}"))), ..Norms::default() };
+        let after = |part: &str| Norms::after_residual(self.norm(format!("{stem}.{part}")));
         let linear = |part: &str, inputs, outputs| Linear::new(format!("{stem}.{part}"), inputs, outputs, true);
         let [query, key, value] = if self.is_packed {
             Linear::parts(&format!("{stem}.attention.qkv_proj"), hidden, [width; 3], true)

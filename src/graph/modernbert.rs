@@ -72,7 +72,7 @@ impl Model {
     fn layer(&self, number: usize, kind: LayerType) -> Layer {
         let Sizes { hidden, intermediate: inner, .. } = self.sizes;
         let stem = format!("layers.{number}");
-        let before = |part: &str| Norms { before: Some(self.norm(format!("{stem}.{part}"))), ..Norms::default() };
+        let before = |part: &str| Norms::before(self.norm(format!("{stem}.{part}")));
         let [query, key, value] = Linear::parts(&format!("{stem}.attn.Wqkv"), hidden, [hidden; 3], self.attention_bias);
         let [gate, up] = Linear::parts(&format!("{stem}.mlp.Wi"), hidden, [inner; 2], self.feed_forward_bias);
         let (rotary, reach) = match kind {

@@ -96,8 +96,7 @@ impl Model {
         let Sizes { hidden, intermediate: inner, .. } = self.sizes;
         let width = self.sizes.heads * self.sizes.head;
         let stem = format!("encoder.layers.{number}");
-        let after =
-            |part: &str| Norms { after_residual: Some(self.norm(format!("{stem}.{part}"))), ..Norms::default() };
+        let after = |part: &str| Norms::after_residual(self.norm(format!("{stem}.{part}")));
         let linear = |part: &str, inputs, outputs, bias| Linear::new(format!("{stem}.{part}"), inputs, outputs, bias);
         let [query, key, value] = Linear::parts(&format!("{stem}.attn.Wqkv"), hidden, [width; 3], self.attention_bias);
         let output = linear("attn.out_proj", width, hidden, self.attention_bias);

@@ -88,6 +88,18 @@ pub struct Norms {
     pub after_residual: Option<Norm>,
 }
 
+impl Norms {
+    /// On the way in alone.
+    pub fn before(norm: Norm) -> Self {
+        Self { before: Some(norm), ..Self::default() }
+    }
+
+    /// Of the sum with the residual alone.
+    pub fn after_residual(norm: Norm) -> Self {
+        Self { after_residual: Some(norm), ..Self::default() }
+    }
+}
+
 /// A normalization over the last dimension.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Norm {
