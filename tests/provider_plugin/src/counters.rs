@@ -10,7 +10,7 @@ pub static LIVE_SESSIONS: AtomicI64 = AtomicI64::new(0);
 pub static LIVE_KERNELS: AtomicI64 = AtomicI64::new(0);
 /// Runs of sessions that began.
 pub static RUNS: AtomicU64 = AtomicU64::new(0);
-/// Runs in which at least one node gave NaN.
+/// Runs in which at least one node gave NaN and none failed afterwards.
 pub static NAN_RUNS: AtomicU64 = AtomicU64::new(0);
 /// Calls of a node's computation.
 pub static CALLS: AtomicU64 = AtomicU64::new(0);
@@ -48,7 +48,7 @@ pub extern "C" fn oxembed_test_provider_runs() -> u64 {
     RUNS.load(Ordering::Relaxed)
 }
 
-/// Runs in which at least one node gave NaN.
+/// Runs in which at least one node gave NaN and none failed afterwards.
 #[unsafe(no_mangle)]
 pub extern "C" fn oxembed_test_provider_nan_runs() -> u64 {
     NAN_RUNS.load(Ordering::Relaxed)

@@ -51,6 +51,9 @@ impl Session {
         thread::sleep(self.options.slow);
         if counters::DEVICE_LOST.load(Ordering::Relaxed) || self.options.fail.holds(call, self.stream) {
             count(&counters::FAILURES);
+            if self.run_has_nan.swap(false, Ordering::Relaxed) {
+                counters::NAN_RUNS.fetch_sub(1, Ordering::Relaxed);
+            }
             return Err("device lost (test)".into());
         }
         Ok(call)
