@@ -178,14 +178,20 @@ print(json.dumps([first, outcomes(session(fail_rate="0.02", seed="2"), 2000), pl
 
 def test_wrong_numbers_are_clearly_wrong_and_finite(chain: Path) -> None:
     script = """
-right, wrong, slightly = (session(wrong=share).run(None, {"x": rows})[0].ravel() for share in ("0", "1", "0.2"))
+def result(**options):
+    return session(**options).run(None, {"x": rows})[0].ravel()
+
+right, wrong = result(), result(wrong="1")
 cosine = lambda vector: float(right @ vector / np.linalg.norm(right) / np.linalg.norm(vector))
-print(json.dumps([cosine(right), cosine(wrong), cosine(slightly), bool(np.isfinite(wrong).all())]))
+shares = [cosine(result(wrong=share)) for share in ("0", "0.2", "1")]
+from_rows = [cosine(result(wrong="1", wrong_rows=fewest)) for fewest in ("3", "2")]
+print(json.dumps([shares, from_rows, bool(np.isfinite(wrong).all())]))
 """
-    right, wrong, slightly, finite = answer(script, chain)
+    (right, slightly, wrong), from_rows, finite = answer(script, chain)
     assert right == pytest.approx(1)
     assert wrong < 0.9
     assert wrong < slightly < 0.999
+    assert from_rows == [right, wrong]
     assert finite
 
 

@@ -60,7 +60,7 @@ impl Session {
     }
 
     fn spoil(&self, call: u64, output: &mut [f32], columns: usize) {
-        if self.options.wrong > 0.0 {
+        if self.options.wrong > 0.0 && output.len() / columns >= self.options.wrong_rows {
             product::spoil(output, columns, self.options.wrong);
         }
         if self.options.nan.holds(call, !self.stream) {

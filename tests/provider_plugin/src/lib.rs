@@ -11,6 +11,7 @@
 //! | `nan_every=N`, `nan_after=N`, `nan_rate=P` | the same calls give NaN alone |
 //! | `seed=S` | the random numbers of the rates; they differ by session, in the order in which the sessions are made |
 //! | `wrong=P` | a share, from 0 to 1, of each result is that of the next column |
+//! | `wrong_rows=N` | only results of at least N rows are wrong: for text models, batches of as many tokens |
 //! | `refuse=1` or `compile`, `refuse=create` | the graph is refused once nodes are claimed; no provider is made |
 //! | `claim=all`, `none` or N | how many of the nodes that it can compute it takes, the first ones |
 //! | `slow_ms=M` | every call waits so long |

@@ -8,8 +8,7 @@ use crate::failure::Result;
 /// What every option of this provider begins with among the entries of a session's configuration.
 pub const PREFIX: &str = "ep.testexecutionprovider.";
 
-const KNOWN: &str =
-    "fail_every, fail_after, fail_rate, nan_every, nan_after, nan_rate, seed, wrong, refuse, claim, slow_ms";
+const KNOWN: &str = "fail_every, fail_after, fail_rate, nan_every, nan_after, nan_rate, seed, wrong, wrong_rows, refuse, claim, slow_ms";
 
 /// Which calls of a session something happens to. Several conditions add up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -53,6 +52,8 @@ pub struct Options {
     pub seed: u64,
     /// How much of each result is another column's: 0 for right, 1 for all.
     pub wrong: f32,
+    /// The fewest rows of a result that is made wrong.
+    pub wrong_rows: usize,
     /// Where the graph is refused.
     pub refuse: Refusal,
     /// The most nodes that are claimed.
@@ -68,6 +69,7 @@ impl Default for Options {
             nan: When::default(),
             seed: 0,
             wrong: 0.0,
+            wrong_rows: 0,
             refuse: Refusal::Never,
             claim: usize::MAX,
             slow: Duration::ZERO,
@@ -97,6 +99,7 @@ impl Options {
             "nan_rate" => self.nan.rate = share(name, value)?,
             "seed" => self.seed = number(name, value)?,
             "wrong" => self.wrong = share(name, value)?,
+            "wrong_rows" => self.wrong_rows = number(name, value)?,
             "refuse" => {
                 self.refuse = match value {
                     "0" => Refusal::Never,
