@@ -8,7 +8,7 @@ use ort::session::RunOptions;
 use crate::batch::{Batch, Layout, TokenRow};
 use crate::error::{EmbeddingError, Result};
 use crate::graph::StaticShape;
-use crate::ladder::Ladder;
+use crate::ladder::{Ladder, PlannedBatch};
 use crate::runtime::execution::{Execution, Surroundings};
 use crate::runtime::initializers::Initializers;
 use crate::runtime::placement::{Placement, record};
@@ -58,7 +58,7 @@ enum Sessions {
     /// Each worker has its own, all over one set of weights.
     OfWorkers(Arc<SessionFactory>),
     /// All workers share them, one run at a time: the device has its own parallelism.
-    Shared { ladder: Option<Ladder>, shelf: Mutex<Shelf> },
+    Shared { ladder: Option<Ladder>, most: usize, shelf: Mutex<Shelf> },
 }
 
 /// Sessions by shape, the last used at the end.
@@ -141,11 +141,12 @@ impl Interface {
 }
 
 impl Blueprint {
-    /// The model on `execution`, with its first session, and for the CPU that session.
+    /// The model on `execution`, with its first session, and for the CPU that session. Where shapes are fixed, `first`
+    /// has its texts and their tokens.
     ///
     /// # Errors
     /// `ProviderUnavailable` where the provider refuses the model or takes too little of it; for the CPU as loading.
-    pub fn backend(&self, execution: Execution) -> Result<(Backend, Option<LoadedSession>)> {
+    pub fn backend(&self, execution: Execution, first: (usize, usize)) -> Result<(Backend, Option<LoadedSession>)> {
         let is_written = matches!(self.source.origin, Origin::Weights(..));
         if execution.is_cpu() {
             let ReadyGraph { graph, work, .. } = self.graph(&execution, None, None)?;
@@ -172,17 +173,22 @@ impl Blueprint {
             Shapes::Ladder { token_budget } if is_written => Some(Ladder::new(self.max_tokens, token_budget)),
             _ => None,
         };
-        let most = execution.chosen.count("max_sessions").unwrap_or(1);
+        let most = execution.chosen.count("max_sessions").unwrap_or_else(|| self.usual_sessions());
         let mut shelf = Shelf { sessions: Vec::new(), most, weights: None };
-        // A text of usual length, which is what the provider is judged by.
-        let first = ladder.as_ref().and_then(|ladder| ladder.shape(1, USUAL_TOKENS.min(ladder.longest())));
+        let (rows, tokens) = first;
+        let first = ladder.as_ref().and_then(|ladder| ladder.shape(rows, tokens.min(ladder.longest())));
         shelf.session(self, &execution, first)?;
         let (_, session, placement) = shelf.last()?;
         let interface = self.interface(session)?;
         let first_placement = placement.clone();
         check_share(&execution, &first_placement)?;
-        let sessions = Sessions::Shared { ladder, shelf: Mutex::new(shelf) };
+        let sessions = Sessions::Shared { ladder, most, shelf: Mutex::new(shelf) };
         Ok((Backend { execution, interface, blueprint: self.clone(), sessions, first_placement }, None))
+    }
+
+    /// How many sessions to keep: a compiled model may be as large as its weights.
+    fn usual_sessions(&self) -> usize {
+        (SESSION_MEMORY / (4 * self.source.parameters).max(1)).clamp(2, 16)
     }
 
     fn graph(
@@ -208,8 +214,10 @@ impl Blueprint {
     }
 }
 
-/// Tokens of a short text.
-const USUAL_TOKENS: usize = 16;
+/// Bytes for the sessions of several shapes together.
+const SESSION_MEMORY: usize = 2 << 30;
+/// A text of usual length, alone: what most providers are asked first.
+pub const SHORT_TEXT: (usize, usize) = (1, 16);
 
 fn check_share(execution: &Execution, placement: &Placement) -> Result<()> {
     let (share, least) = (placement.share(&execution.runtime_name), execution.chosen.minimum_share());
@@ -300,13 +308,13 @@ impl Backend {
     }
 
     /// Batches over texts of these lengths, of which it takes every one.
-    pub fn plan(&self, lengths: &[usize], workers: usize) -> Vec<Vec<usize>> {
+    pub fn plan(&self, lengths: &[usize], workers: usize) -> Vec<PlannedBatch> {
         match &self.sessions {
-            Sessions::Shared { ladder: Some(ladder), .. } => ladder.plan(lengths),
+            Sessions::Shared { ladder: Some(ladder), most, .. } => ladder.plan(lengths, *most),
             sessions => {
                 let workers = if matches!(sessions, Sessions::OfWorkers(_)) { workers } else { 1 };
                 let plan = plan(lengths, Limits { token_budget: TOKEN_BUDGET, workers });
-                plan.batches().map(<[usize]>::to_vec).collect()
+                plan.batches().map(|texts| PlannedBatch { texts: texts.to_vec(), sequence: 0 }).collect()
             }
         }
     }
@@ -319,7 +327,8 @@ impl Backend {
         }
     }
 
-    /// Runs `tokens` as one batch and gives the output to `read`.
+    /// Runs `tokens` as one batch, padded to at least `sequence` tokens where shapes are fixed, and gives the output to
+    /// `read`.
     ///
     /// # Errors
     /// As [`LoadedSession::run`]; `ProviderUnavailable` where a session cannot be made.
@@ -327,7 +336,7 @@ impl Backend {
         &self,
         number: usize,
         worker: &mut Worker,
-        tokens: &[TokenRow<'_>],
+        (tokens, sequence): (&[TokenRow<'_>], usize),
         layout: &Layout,
         options: &RunOptions,
         read: impl FnOnce(&Batch, &[f32], &[i64]) -> Result<T>,
@@ -339,12 +348,13 @@ impl Backend {
                 let session = worker.session(number, factory)?;
                 return session.run(ports, &batch, options, |output, shape| read(&batch, output, shape));
             }
-            Sessions::Shared { ladder, shelf } => (ladder, shelf),
+            Sessions::Shared { ladder, shelf, .. } => (ladder, shelf),
         };
         let (shape, batch) = match ladder {
             None => (None, Batch::pad(tokens, layout)),
             Some(ladder) => {
-                let longest = tokens.iter().map(|row| row.ids.len()).max().unwrap_or(0).max(layout.shortest);
+                let longest =
+                    tokens.iter().map(|row| row.ids.len()).max().unwrap_or(0).max(layout.shortest).max(sequence);
                 let shape = ladder.shape(tokens.len(), longest).ok_or_else(|| {
                     let rows = tokens.len();
                     EmbeddingError::internal(format!("{rows} texts of {longest} tokens have no shape on the ladder"))
@@ -368,7 +378,7 @@ impl Backend {
     /// # Errors
     /// `ProviderUnavailable` where one cannot be made.
     pub fn warm_up(&self, tokens: usize, rows: Option<&[usize]>) -> Result<usize> {
-        let Sessions::Shared { ladder, shelf } = &self.sessions else { return Ok(1) };
+        let Sessions::Shared { ladder, most, shelf } = &self.sessions else { return Ok(1) };
         let shapes = ladder.as_ref().map_or_else(
             || vec![None],
             |ladder| {
@@ -377,8 +387,7 @@ impl Backend {
             },
         );
         let mut shelf = lock(shelf);
-        let most = shelf.most;
-        for shape in shapes.into_iter().take(most) {
+        for shape in shapes.into_iter().take(*most) {
             shelf.session(&self.blueprint, &self.execution, shape)?;
         }
         Ok(shelf.sessions.len())

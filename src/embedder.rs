@@ -15,6 +15,7 @@ use crate::error::{EmbeddingError, Result};
 use crate::failover::{FailureEvent, NotUsed};
 use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
+use crate::ladder::PlannedBatch;
 use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::Placement;
@@ -214,8 +215,11 @@ impl Embedder {
         let mut values = vec![0.0; texts * options.dimension];
         let plan = self.plan(&tokens)?;
         let tokens = Arc::new(tokens);
-        let works: Vec<BatchWork> =
-            plan.into_iter().map(|rows| BatchWork { texts: Arc::clone(&tokens), rows, options }).collect();
+        let work = |PlannedBatch { texts: rows, sequence }| {
+            let texts = Arc::clone(&tokens);
+            BatchWork { texts, rows, sequence, options }
+        };
+        let works: Vec<BatchWork> = plan.into_iter().map(work).collect();
         if let [work] = works.as_slice()
             && let Some(output) = self.run_direct(work, watch)?
         {
@@ -232,7 +236,7 @@ impl Embedder {
         Ok(values)
     }
 
-    fn plan(&self, tokens: &TokenizedTexts) -> Result<Vec<Vec<usize>>> {
+    fn plan(&self, tokens: &TokenizedTexts) -> Result<Vec<PlannedBatch>> {
         let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
         self.inner.forward.plan(&lengths, self.inner.model.info().threads)
     }

@@ -2,12 +2,14 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::error::{EmbeddingError, Result};
 
-/// After so many failures without a success between them a provider is left alone.
+/// After so many failures without a success between them a provider is left alone for a while.
 const PATIENCE: u32 = 3;
+/// That while. A device may come back; asking it costs one failing batch.
+const PAUSE: Duration = Duration::from_secs(60);
 /// Events that are remembered; all are counted.
 const REMEMBERED: usize = 100;
 
@@ -48,13 +50,14 @@ impl NotUsed {
 #[derive(Debug)]
 pub struct Failover {
     names: Vec<String>,
+    pause: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Failures of each since its last success.
-    failing: Vec<u32>,
+    /// Failures of each since its last success, and when the last was.
+    failing: Vec<(u32, Option<Instant>)>,
     events: VecDeque<FailureEvent>,
     failures: u64,
     /// Events up to this number were handed out by [`Failover::news`].
@@ -64,8 +67,8 @@ struct State {
 impl Failover {
     /// Providers of these names, the preferred first.
     pub fn new(names: Vec<String>) -> Self {
-        let state = State { failing: vec![0; names.len()], ..State::default() };
-        Self { names, state: Mutex::new(state) }
+        let state = State { failing: vec![(0, None); names.len()], ..State::default() };
+        Self { names, pause: PAUSE, state: Mutex::new(state) }
     }
 
     /// Calls `run` with one provider after the other, of those that `takes` the work, until one does it.
@@ -111,7 +114,10 @@ impl Failover {
         }
         let state = self.lock();
         let able: Vec<usize> = (0..self.names.len()).filter(|provider| takes(*provider)).collect();
-        let is_well = |provider: &usize| state.failing.get(*provider).is_none_or(|failing| *failing < PATIENCE);
+        let is_well = |provider: &usize| {
+            let (failing, last) = state.failing.get(*provider).copied().unwrap_or_default();
+            failing < PATIENCE || last.is_none_or(|last| last.elapsed() >= self.pause)
+        };
         let well: Vec<usize> = able.iter().copied().filter(is_well).collect();
         if well.is_empty() { able.last().copied().into_iter().collect() } else { well }
     }
@@ -121,7 +127,7 @@ impl Failover {
             return;
         }
         if let Some(failing) = self.lock().failing.get_mut(provider) {
-            *failing = 0;
+            *failing = (0, None);
         }
     }
 
@@ -138,12 +144,11 @@ impl Failover {
             texts,
             unix_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64()),
         };
-        let mut is_retired = false;
-        if let Some(failing) = state.failing.get_mut(provider) {
+        if let Some((failing, last)) = state.failing.get_mut(provider) {
             *failing = failing.saturating_add(1);
-            is_retired = *failing == PATIENCE && event.next.is_some();
+            *last = Some(Instant::now());
         }
-        tracing::warn!(provider = event.provider, next = event.next, is_retired, "{}", event.message);
+        tracing::warn!(provider = event.provider, next = event.next, "{}", event.message);
         if state.events.len() == REMEMBERED {
             state.events.pop_front();
         }

@@ -30,7 +30,7 @@ fn ten_thousand_calls_with_random_failures_are_all_answered_and_recorded() {
             |_| true,
             |provider| {
                 // The last one never fails, as the CPU.
-                if provider < 2 && chance() < 20 {
+                if provider < 2 && chance() < 2 {
                     failures += 1;
                     return Err(lost());
                 }
@@ -77,6 +77,27 @@ fn one_that_keeps_failing_is_left_alone_and_one_success_forgives() {
     assert_eq!(call(false), 1, "it was asked again");
     assert_eq!(asked.get(), before);
     assert_eq!(failover.current(|_| true), Some(1));
+}
+
+#[test]
+fn one_that_was_left_alone_is_asked_again_after_a_while() {
+    let failover = Failover { pause: std::time::Duration::ZERO, ..failover(2) };
+    let asked = Cell::new(0);
+    for _ in 0..10 {
+        let outcome = failover.attempt(
+            1,
+            |_| true,
+            |provider| {
+                if provider == 1 {
+                    return Ok(());
+                }
+                asked.set(asked.get() + 1);
+                Err(lost())
+            },
+        );
+        outcome.unwrap();
+    }
+    assert_eq!(asked.get(), 10);
 }
 
 #[test]

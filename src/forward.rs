@@ -8,6 +8,7 @@ use crate::backend::{Backend, Interface, LaterBackend, Worker};
 use crate::batch::{Batch, Layout, TokenRow};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::Failover;
+use crate::ladder::PlannedBatch;
 use crate::postprocess::{Postprocess, PostprocessOptions, Scratch};
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::ports::OutputKind;
@@ -44,6 +45,8 @@ pub struct BatchWork {
     pub texts: Arc<TokenizedTexts>,
     /// The texts of this batch.
     pub rows: Vec<usize>,
+    /// Tokens that they are padded to at least, where shapes are fixed.
+    pub sequence: usize,
     /// What the call asks of its rows.
     pub options: RowOptions,
 }
@@ -168,7 +171,7 @@ impl Forward {
     }
 
     /// Batches over texts of these lengths, as the providers that do the work at present want them.
-    pub fn plan(&self, lengths: &[usize], workers: usize) -> Result<Vec<Vec<usize>>> {
+    pub fn plan(&self, lengths: &[usize], workers: usize) -> Result<Vec<PlannedBatch>> {
         let mut rest: Vec<usize> = (0..lengths.len()).collect();
         let mut batches = Vec::new();
         let length = |text: usize| lengths.get(text).copied().unwrap_or(0);
@@ -189,10 +192,13 @@ impl Forward {
             let planned = match backend.get() {
                 Ok(backend) => backend.plan(&my_lengths, workers),
                 // It fails as a batch does, so that the next provider gets its chance.
-                Err(_) => vec![(0..mine.len()).collect()],
+                Err(_) => vec![PlannedBatch { texts: (0..mine.len()).collect(), sequence: 0 }],
             };
-            let texts = |batch: Vec<usize>| batch.into_iter().filter_map(|index| mine.get(index).copied()).collect();
-            batches.extend(planned.into_iter().map(texts));
+            let of_call = |PlannedBatch { texts, sequence }| {
+                let texts = texts.into_iter().filter_map(|index: usize| mine.get(index).copied()).collect();
+                PlannedBatch { texts, sequence }
+            };
+            batches.extend(planned.into_iter().map(of_call));
             rest = others;
         }
         Ok(batches)
@@ -210,8 +216,9 @@ impl Forward {
         let backend = self.backends.get(number).ok_or_else(|| EmbeddingError::internal("a provider is missing"))?;
         let run = Run { forward: self, backend: backend.get()?, number, tokens };
         let mut rows = Rows::of(tokens);
-        if run.backend.is_batch(extent.rows, extent.longest) {
-            let all: Vec<usize> = (0..tokens.len()).collect();
+        let sequence = tokens.iter().map(|(work, _)| work.sequence).max().unwrap_or(0);
+        if run.backend.is_batch(extent.rows, extent.longest.max(sequence)) {
+            let all = PlannedBatch { texts: (0..tokens.len()).collect(), sequence };
             run.batch(worker, &all, &mut rows, stop)?;
             return Ok(rows);
         }
@@ -233,8 +240,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs the tokens of the numbers `part` and puts their rows into `rows`.
-    fn batch(&self, worker: &mut Worker, part: &[usize], rows: &mut Rows, stop: &StopSignal) -> Result<()> {
+    /// Runs the tokens of a part and puts their rows into `rows`.
+    fn batch(&self, worker: &mut Worker, part: &PlannedBatch, rows: &mut Rows, stop: &StopSignal) -> Result<()> {
         let options = RunOptions::new()
             .map_err(|error| EmbeddingError::inference_failed("a run could not be prepared").caused_by(error))?;
         let options = Arc::new(options);
@@ -245,12 +252,12 @@ impl Run<'_> {
             }
         });
         let tokens: Vec<TokenRow<'_>> =
-            part.iter().filter_map(|index| self.tokens.get(*index)).map(|(_, row)| *row).collect();
+            part.texts.iter().filter_map(|index| self.tokens.get(*index)).map(|(_, row)| *row).collect();
         let layout = &self.forward.layout;
-        self.backend.run(self.number, worker, &tokens, layout, &options, |batch, output, shape| {
+        self.backend.run(self.number, worker, (&tokens, part.sequence), layout, &options, |batch, output, shape| {
             self.check(batch, shape)?;
             let mut scratch = Scratch::default();
-            for (row, index) in part.iter().enumerate() {
+            for (row, index) in part.texts.iter().enumerate() {
                 let options = self.tokens.get(*index).map(|(work, _)| &work.options);
                 let (Some(options), Some(out)) = (options, rows.row(*index)) else {
                     return Err(EmbeddingError::internal("a row has no place"));

@@ -1,8 +1,13 @@
 //! A few sizes for batches of providers that compile a graph for each: a pure function of the lengths.
 //!
 //! Lengths are powers of two and their halves between: 8, 12, 16, 24, 32, 48, … So a text of at least 8 tokens is padded
-//! by less than half of its length. Batches have 1, 4, 8, 16 or 32 rows, and a batch that is not full has at most a
-//! quarter of its texts' number in rows of padding; else it is cut into smaller ones.
+//! by less than half of its length. Batches have 1, 4, 8, 16 or 32 rows. What is left of one length is filled up with
+//! shorter texts where that pads little, else cut into smaller batches with at most a quarter of rows of padding.
+//!
+//! A call takes no more sizes than sessions are kept, where it can: else every call would compile what the one before
+//! it gave up.
+
+use std::collections::BTreeSet;
 
 use crate::graph::StaticShape;
 
@@ -12,6 +17,15 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 2048;
 /// Rows of a batch.
 const ROWS: [usize; 5] = [1, 4, 8, 16, 32];
+
+/// Texts of a call that run together, and the tokens that each is padded to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedBatch {
+    /// Numbers of the texts.
+    pub texts: Vec<usize>,
+    /// Tokens of a row at least; 0 where the longest text decides.
+    pub sequence: usize,
+}
 
 /// The shapes that batches may have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,24 +80,52 @@ impl Ladder {
     }
 
     /// Batches over the texts `0..lengths.len()`, none of which is longer than [`longest`](Self::longest): long ones
-    /// first.
-    pub fn plan(&self, lengths: &[usize]) -> Vec<Vec<usize>> {
-        let length = |text: usize| self.length(lengths.get(text).copied().unwrap_or(0)).unwrap_or(self.longest());
+    /// first. Of at most `most_shapes` shapes, where the coarsest lengths make that possible.
+    pub fn plan(&self, lengths: &[usize], most_shapes: usize) -> Vec<PlannedBatch> {
         let mut order: Vec<usize> = (0..lengths.len()).collect();
         // Stable, so that equal calls give equal plans.
-        order.sort_by_key(|text| std::cmp::Reverse(length(*text)));
-        let mut batches = Vec::new();
-        for same in order.chunk_by(|a, b| length(*a) == length(*b)) {
-            let most = same.first().map_or(1, |text| self.most_rows(length(*text)));
-            let mut rest = same;
-            while !rest.is_empty() {
-                let (batch, others) = rest.split_at(texts_of_next(rest.len(), most));
-                batches.push(batch.to_vec());
-                rest = others;
+        order.sort_by_key(|text| std::cmp::Reverse(lengths.get(*text).copied().unwrap_or(0)));
+        let mut coarser = 1;
+        loop {
+            let (batches, shapes) = self.plan_in_steps(lengths, &order, coarser);
+            if shapes <= most_shapes || coarser >= self.lengths.len() {
+                return batches;
             }
+            coarser *= 2;
         }
-        batches
     }
+
+    /// A plan with every `coarser`-th length, counted from the longest, and the number of its shapes.
+    fn plan_in_steps(&self, lengths: &[usize], order: &[usize], coarser: usize) -> (Vec<PlannedBatch>, usize) {
+        let used: Vec<usize> = self.lengths.iter().rev().step_by(coarser).copied().collect();
+        let length = |text: &usize| {
+            let tokens = lengths.get(*text).copied().unwrap_or(0);
+            used.iter().rev().copied().find(|length| *length >= tokens).unwrap_or(self.longest())
+        };
+        let mut batches = Vec::new();
+        let mut shapes = BTreeSet::new();
+        let mut rest = order;
+        while let Some(first) = rest.first() {
+            let sequence = length(first);
+            let most = self.most_rows(sequence);
+            let same = rest.iter().take(most).take_while(|text| length(text) == sequence).count();
+            let texts = match rest.get(..most) {
+                Some(full) if same < most && pads_little(full, sequence, length) => most,
+                _ => texts_of_next(same, most),
+            };
+            let (batch, others) = rest.split_at(texts);
+            shapes.extend(ROWS.into_iter().find(|rows| *rows >= texts).map(|rows| (rows, sequence)));
+            batches.push(PlannedBatch { texts: batch.to_vec(), sequence });
+            rest = others;
+        }
+        (batches, shapes.len())
+    }
+}
+
+/// Whether shorter texts in a batch waste at most a quarter of it.
+fn pads_little(texts: &[usize], sequence: usize, length: impl Fn(&usize) -> usize) -> bool {
+    let wasted: usize = texts.iter().map(|text| sequence - length(text)).sum();
+    wasted * 4 <= sequence * texts.len()
 }
 
 /// How many of `texts` go into the next batch, which has room for at most `most`.
@@ -102,7 +144,7 @@ fn texts_of_next(texts: usize, most: usize) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{LONGEST, Ladder, ROWS};
+    use super::{LONGEST, Ladder, PlannedBatch, ROWS};
     use crate::graph::StaticShape;
 
     #[test]
@@ -122,28 +164,60 @@ mod tests {
         assert_eq!(ladder.shape(32, 129), None, "more tokens than the budget");
         assert_eq!(ladder.shape(1, 256), Some(StaticShape { batch: 1, sequence: 256 }));
         assert_eq!(ladder.shape(5, 33), Some(StaticShape { batch: 8, sequence: 48 }));
-        assert!(ladder.plan(&[]).is_empty());
+        assert!(ladder.plan(&[], 8).is_empty());
+    }
+
+    /// Tokens of all batches, padding included.
+    fn padded(ladder: &Ladder, plan: &[PlannedBatch]) -> usize {
+        let tokens = |batch: &PlannedBatch| {
+            let shape = ladder.shape(batch.texts.len(), batch.sequence).expect("a shape of the ladder");
+            shape.batch * shape.sequence
+        };
+        plan.iter().map(tokens).sum()
     }
 
     proptest! {
         #[test]
-        fn every_text_is_in_one_batch_of_a_shape_and_padding_is_bounded(
+        fn every_text_is_in_one_batch_of_a_shape_and_rows_of_padding_are_few(
             lengths in prop::collection::vec(0usize..=512, 0..300), max_tokens in 512usize..600, budget in 1usize..5000,
+            most_shapes in 1usize..20,
         ) {
             let ladder = Ladder::new(max_tokens, budget);
             let mut seen = vec![0; lengths.len()];
-            for batch in ladder.plan(&lengths) {
-                let longest = batch.iter().map(|text| lengths[*text]).max().unwrap();
-                let shape = ladder.shape(batch.len(), longest).expect("a shape of the ladder");
-                prop_assert!(ladder.shapes(512).contains(&shape));
+            for batch in ladder.plan(&lengths, most_shapes) {
+                let longest = batch.texts.iter().map(|text| lengths[*text]).max().unwrap();
+                let shape = ladder.shape(batch.texts.len(), batch.sequence).expect("a shape of the ladder");
+                prop_assert_eq!(shape.sequence, batch.sequence);
+                prop_assert!(longest <= shape.sequence);
+                prop_assert!(ladder.shapes(max_tokens).contains(&shape));
                 prop_assert!(shape.batch == 1 || shape.batch * shape.sequence <= budget);
-                prop_assert!(shape.batch * 4 <= batch.len() * 5, "rows of padding");
-                for text in batch {
+                prop_assert!(shape.batch * 4 <= batch.texts.len() * 5, "rows of padding");
+                for text in batch.texts {
                     seen[text] += 1;
-                    prop_assert!(shape.sequence <= (lengths[text] * 3 / 2).max(8), "{} in {}", lengths[text], shape.sequence);
                 }
             }
             prop_assert!(seen.iter().all(|count| *count == 1));
+        }
+
+        #[test]
+        fn padding_is_bounded(lengths in prop::collection::vec(8usize..=512, 1..300)) {
+            let ladder = Ladder::new(512, 4096);
+            let real: usize = lengths.iter().sum();
+            let padded = padded(&ladder, &ladder.plan(&lengths, usize::MAX));
+            // Each length by less than a half; batches by a quarter of rows, or a third for shorter texts.
+            prop_assert!(padded * 2 <= real * 4, "{padded} for {real}");
+        }
+
+        #[test]
+        fn a_call_does_not_need_more_sessions_than_are_kept(
+            lengths in prop::collection::vec(1usize..=512, 1..2000), most_shapes in 12usize..20,
+        ) {
+            let ladder = Ladder::new(512, 4096);
+            let plan = ladder.plan(&lengths, most_shapes);
+            let shape = |batch: &PlannedBatch| ladder.shape(batch.texts.len(), batch.sequence).unwrap();
+            let shapes: std::collections::BTreeSet<_> =
+                plan.iter().map(shape).map(|shape| (shape.batch, shape.sequence)).collect();
+            prop_assert!(shapes.len() <= most_shapes, "{shapes:?}");
         }
 
         #[test]

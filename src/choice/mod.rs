@@ -6,7 +6,7 @@ mod verdict;
 
 use std::sync::Arc;
 
-use crate::backend::{Backend, Blueprint, LaterBackend};
+use crate::backend::{Backend, Blueprint, LaterBackend, SHORT_TEXT};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::NotUsed;
 use crate::runtime::execution::{Execution, Surroundings};
@@ -94,7 +94,7 @@ fn named(blueprint: &Blueprint, request: &ProviderRequest, is_one_of_several: bo
         let (provider, message) = (request.name().to_owned(), error.to_string());
         return Err(EmbeddingError::ProviderUnavailable { provider, message });
     }
-    let (backend, session) = blueprint.backend(Execution::find(request, surroundings)?)?;
+    let (backend, session) = blueprint.backend(Execution::find(request, surroundings)?, SHORT_TEXT)?;
     Ok((backend, session, None))
 }
 
@@ -105,7 +105,7 @@ fn automatic(blueprint: &Blueprint, not_used: &mut Vec<NotUsed>) -> Result<Opene
     let surroundings = &blueprint.surroundings;
     let candidates = candidates(surroundings)?;
     let cpu = || {
-        let (backend, session) = blueprint.backend(Execution::cpu(&surroundings.dtype)?)?;
+        let (backend, session) = blueprint.backend(Execution::cpu(&surroundings.dtype)?, SHORT_TEXT)?;
         Ok((backend, session))
     };
     if candidates.is_empty() {
@@ -121,7 +121,8 @@ fn automatic(blueprint: &Blueprint, not_used: &mut Vec<NotUsed>) -> Result<Opene
             return Ok((backend, session, None));
         }
         let request = ProviderRequest::named(verdict.provider.as_str());
-        let found = Execution::find(&request, surroundings).and_then(|execution| blueprint.backend(execution));
+        let found = Execution::find(&request, surroundings);
+        let found = found.and_then(|execution| blueprint.backend(execution, SHORT_TEXT));
         match found {
             Ok((backend, session)) if backend.execution.device() == verdict.device => {
                 not_used.append(&mut lost);
@@ -203,7 +204,7 @@ fn later(blueprint: &Blueprint, request: ProviderRequest, least_tokens: usize) -
             Some(provider) if provider.name == CPU.name => Execution::cpu_beside_others()?,
             _ => Execution::find(&request, &blueprint.surroundings)?,
         };
-        Ok(blueprint.backend(execution)?.0)
+        Ok(blueprint.backend(execution, SHORT_TEXT)?.0)
     };
     LaterBackend::new(name, least_tokens, Box::new(prepare))
 }
@@ -238,7 +239,7 @@ impl Contest {
         let mut best: Option<(Backend, f64)> = None;
         for request in &self.candidates {
             let tried = Execution::find(request, &blueprint.surroundings)
-                .and_then(|execution| blueprint.backend(execution))
+                .and_then(|execution| blueprint.backend(execution, parity::SHAPE))
                 .and_then(|(backend, _)| probe.candidate(backend, &reference));
             let (trial, won) = match tried {
                 Ok((backend, measured)) => {

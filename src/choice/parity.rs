@@ -20,15 +20,15 @@ pub const WORTHWHILE: f64 = 1.1;
 /// Runs whose median is taken, after one that is not counted.
 const RUNS: usize = 3;
 
-/// One alone, and a batch of different lengths.
-const TEXTS: &[&[&str]] = &[
-    &["How do I restart the service?"],
-    &[
-        "rain",
-        "The committee meets on Thursday at four in the small hall.",
-        "Ordering the elements of a list by their length takes one line.",
-        "Water boils at a lower temperature in the mountains, which is why beans take so long there.",
-    ],
+/// Texts and tokens of a batch for trials, so that one compiled shape is enough.
+pub const SHAPE: (usize, usize) = (4, 32);
+
+/// As many, of different lengths.
+const TEXTS: &[&str] = &[
+    "rain",
+    "How do I restart the service?",
+    "The committee meets on Thursday at four in the small hall.",
+    "Water boils at a lower temperature in the mountains, which is why beans take long there.",
 ];
 
 /// Runs a few texts through backends of one model.
@@ -100,18 +100,14 @@ impl Probe<'_> {
             layout: self.layout,
             postprocess: Arc::clone(&self.postprocess),
         };
-        let works: Vec<BatchWork> = TEXTS.iter().map(|texts| self.work(texts)).collect::<Result<_>>()?;
+        let work = self.work()?;
         let mut seconds = Vec::new();
         let mut rows = Vec::new();
         for _ in 0..=RUNS {
-            rows.clear();
             let start = Instant::now();
-            for work in &works {
-                for output in forward.run(worker, &[work], &StopSignal::default())? {
-                    rows.extend(output.values);
-                }
-            }
+            let outputs = forward.run(worker, &[&work], &StopSignal::default())?;
             seconds.push(start.elapsed().as_secs_f64());
+            rows = outputs.into_iter().flat_map(|output| output.values).collect();
         }
         seconds.remove(0);
         seconds.sort_by(f64::total_cmp);
@@ -119,10 +115,11 @@ impl Probe<'_> {
         Ok(Measured { rows, seconds, cosine: 1.0 })
     }
 
-    fn work(&self, texts: &[&str]) -> Result<BatchWork> {
+    fn work(&self) -> Result<BatchWork> {
         let mut never = || std::ops::ControlFlow::Continue(());
-        let tokens = self.tokenization.encode_all(None, texts, self.threads, &mut never)?;
-        Ok(BatchWork { texts: Arc::new(tokens), rows: (0..texts.len()).collect(), options: self.options })
+        let texts = self.tokenization.encode_all(None, TEXTS, self.threads, &mut never)?;
+        let (rows, sequence) = ((0..TEXTS.len()).collect(), 0);
+        Ok(BatchWork { texts: Arc::new(texts), rows, sequence, options: self.options })
     }
 }
 

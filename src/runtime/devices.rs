@@ -140,6 +140,28 @@ fn metadata(device: &ort::device::Device<'_>) -> BTreeMap<String, String> {
 
 /// What ONNX Runtime says, without its source files and stack.
 pub fn first_line(error: &ort::Error) -> String {
-    let message = error.message();
-    message.lines().next().unwrap_or(message).trim().to_owned()
+    without_places(error.message())
+}
+
+fn without_places(message: &str) -> String {
+    // The innermost error says what it is about; what stands before it is where it passed through.
+    let said = match message.rsplit_once("[ONNXRuntimeError] : ") {
+        Some((_, inner)) => inner.splitn(3, " : ").last().unwrap_or(inner),
+        None => message,
+    };
+    said.lines().next().unwrap_or(said).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_places;
+
+    #[test]
+    fn of_an_error_of_onnx_runtime_what_it_says_is_left() {
+        let message = "/onnxruntime_src/core/a.cc:71 virtual X Create(const Y&) Error creating execution provider: \
+                       [ONNXRuntimeError] : 11 : EP_FAIL : no device : none at all\nstack";
+        assert_eq!(without_places(message), "no device : none at all");
+        assert_eq!(without_places("plain\nstack"), "plain");
+        assert_eq!(without_places(""), "");
+    }
 }

@@ -216,8 +216,8 @@ fn place(
 
 fn not_installed(provider: &Provider, built_in: &[String], library: &Library) -> String {
     if !provider.exists_here() {
-        let systems = provider.systems.join(" and ");
-        return format!("it exists on {systems} only, and this is {}", std::env::consts::OS);
+        let systems = provider.systems.iter().map(|system| in_words(system)).collect::<Vec<_>>().join(" and ");
+        return format!("it exists on {systems} only, and this is {}", in_words(std::env::consts::OS));
     }
     format!(
         "it is not installed: ONNX Runtime {} at {} has {}, and no plug-in brings it. This may make it available: {}",
@@ -226,4 +226,16 @@ fn not_installed(provider: &Provider, built_in: &[String], library: &Library) ->
         built_in.join(", "),
         provider.remedy
     )
+}
+
+/// An operating system as its makers spell it.
+fn in_words(system: &str) -> &str {
+    match system {
+        "macos" => "macOS",
+        "ios" => "iOS",
+        "linux" => "Linux",
+        "windows" => "Windows",
+        "android" => "Android",
+        other => other,
+    }
 }

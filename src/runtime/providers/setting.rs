@@ -59,8 +59,9 @@ pub const COMMON: &[Setting] = &[
         name: "max_sessions",
         runtime_key: None,
         kind: Kind::Count { least: 1, most: 1024 },
-        default: Some("8"),
-        description: "sessions of different shapes that are kept; the one that was not used for longest is given up",
+        default: None,
+        description: "sessions of different shapes that are kept: by default from 2 to 16, as many as have room in 2 GiB; \
+                      the one that was not used for longest is given up",
     },
 ];
 
