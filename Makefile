@@ -241,7 +241,7 @@ pytest: .make/tools .make/package ## the Python tests; PYTEST_ARGS="-k name" pic
 # On anything but a Mac with Apple silicon these say so and are done. There, a run in which no test ran is a failure:
 # pytest's exit status 5 is one by itself, and where all were skipped the report tells.
 MACHINE := $(shell uname -sm)
-ON_APPLE_SILICON := case '$(MACHINE)' in 'Darwin arm64') ;; *) \
+ON_APPLE_SILICON = case '$(MACHINE)' in 'Darwin arm64') ;; *) \
 	echo 'There is no CoreML here ($(MACHINE)): $@ has nothing to do.'; exit 0;; esac
 
 .PHONY: coreml-test
