@@ -60,11 +60,14 @@ def install(wheel: Path, folder: Path, *, oldest: bool) -> Path:
 
 def main() -> int:
     """Test the wheel named on the command line; return the exit status."""
-    parser = argparse.ArgumentParser(description="Run the Python tests against an installed wheel.")
+    parser = argparse.ArgumentParser(
+        description="Run the Python tests against an installed wheel.", epilog="What follows -- is for pytest."
+    )
     parser.add_argument("wheel", help="a wheel, or a folder with one wheel")
     parser.add_argument("--oldest", action="store_true", help="with the oldest dependencies that the wheel accepts")
-    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
-    arguments = parser.parse_args()
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    arguments, for_pytest = parser.parse_args(words[:end]), words[end + 1 :]
     with tempfile.TemporaryDirectory(prefix="oxembed tests ", ignore_cleanup_errors=True) as name:
         try:
             wheel = find_distribution(arguments.wheel)
@@ -72,7 +75,7 @@ def main() -> int:
         except WheelError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *arguments.pytest]
+        command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *for_pytest]
         # A library of the tests that needs the GIL would turn it on, with a warning that fails what imported it.
         # `check_wheel.py` is where oxembed by itself is seen to leave it off.
         no_gil = {"PYTHON_GIL": "0"} if sysconfig.get_config_var("Py_GIL_DISABLED") else {}
