@@ -223,9 +223,16 @@ test-installed: ## WHEEL=FILE.whl, or the one in dist/: use it, and run the Pyth
 	@$(ANY_PYTHON) tests/wheel/check_wheel.py '$(WHEEL)'
 	@$(ANY_PYTHON) tests/wheel/run_tests.py '$(WHEEL)' -- $(PYTEST_ARGS)
 
+# What the oldest ONNX Runtime lacks: its list of what CoreML takes has GatherND and Identity from 1.27 on, and its CPU kernels
+# make NaN of a decoder in half precision, in the rows of padding, before 1.25. Both are seen in exported files only.
+EXPORT := tests/python/test_export.py
+NOT_IN_OLDEST := --deselect $(EXPORT)::test_coreml_takes_every \
+	$(foreach name,gemma3-mean-dense qwen3-lasttoken qwen3-sharded-bf16, \
+	--deselect '$(EXPORT)::test_a_plain_session_has_the_same_vectors[$(name)-gpu')
+
 .PHONY: test-oldest
 test-oldest: ## the Python tests against the installed WHEEL, with the oldest dependencies it accepts
-	@$(ANY_PYTHON) tests/wheel/run_tests.py '$(WHEEL)' --oldest -- $(PYTEST_ARGS)
+	@$(ANY_PYTHON) tests/wheel/run_tests.py '$(WHEEL)' --oldest -- $(NOT_IN_OLDEST) $(PYTEST_ARGS)
 
 # There is no onnxruntime for musl on PyPI (1.24 to 1.31: manylinux, macOS arm64 and Windows only), so the wheel runs with
 # Alpine's own package. The tests need onnx too, which has no musllinux wheel either: here the wheel is installed and used.
