@@ -12,10 +12,12 @@ __all__ = [
     "Embedder",
     "Usage",
     "__version__",
+    "diagnose",
     "export",
     "initialize",
     "inspect",
     "known_model_types",
+    "provider_table",
 ]
 
 __version__: str
@@ -42,12 +44,14 @@ class Embedder:
         cls,
         folder: str,
         *,
-        providers: list[str],
+        providers: list[tuple[str, dict[str, str], dict[str, str]]],
+        plug_ins: list[tuple[str, list[str]]],
         threads: int | None,
         max_seq_length: int | None,
         truncate_dim: int | None,
         dtype: str,
         onnx_file: str | None,
+        cache: str | None,
     ) -> Embedder: ...
     def encode(
         self,
@@ -79,7 +83,8 @@ class Embedder:
     def warnings(self) -> list[str]: ...
     def model_info(self) -> dict[str, object]: ...
     def health_check(self) -> dict[str, object]: ...
-    def placement(self) -> list[dict[str, object]]: ...
+    def placement(self) -> dict[str, object]: ...
+    def warm_up(self, lengths: list[int] | None, batch_sizes: list[int] | None) -> int: ...
 
 def initialize(library: str | None) -> str: ...
 def known_model_types() -> list[str]: ...
@@ -93,3 +98,5 @@ def export(
     max_seq_length: int | None,
 ) -> tuple[Path, Path | None, int, int, list[str], str]: ...
 def inspect(path: str, *, runtime_problem: str | None) -> str: ...
+def provider_table() -> str: ...
+def diagnose(*, plug_ins: list[tuple[str, list[str]]], runtime_problem: str | None) -> str: ...
