@@ -36,6 +36,7 @@ from oxembed.results import (
 if TYPE_CHECKING:
     from oxembed import providers
     from oxembed._export import ExportedGraph, export
+    from oxembed.diagnosis import Diagnosis, doctor
     from oxembed.inspection import Inspection, inspect
     from oxembed.quantization import quantize_embeddings
     from oxembed.verification import Check, Verification, verify

@@ -74,8 +74,8 @@ def remedy(flavours: Iterable[Flavour]) -> str | None:
 
 def _flavour(distribution: Distribution) -> Flavour | None:
     """A distribution as a flavour, if it has files of ONNX Runtime's package; its name does not say so for sure."""
-    name = distribution.metadata["Name"]
-    if not isinstance(name, str) or not _normal(name).startswith(("onnxruntime", "ort-")):
+    name = str(distribution.metadata["Name"])
+    if not _normal(name).startswith(("onnxruntime", "ort-")):
         return None
     files = [file for file in distribution.files or [] if file.parts[:1] == (_PACKAGE,) and file.suffix != ".pyc"]
     if not any(file.parts[1:2] == ("capi",) for file in files):

@@ -32,8 +32,9 @@ _WINDOWS = (
     (("nvidia/cu{major}/bin/*", "nvidia/cublas/bin"), ("cublasLt64_{major}.dll", "cublas64_{major}.dll")),
     (("nvidia/cu{major}/bin/*", "nvidia/cufft/bin"), ("cufft64_*.dll",)),
     (("nvidia/cu{major}/bin/*", "nvidia/cuda_runtime/bin"), ("cudart64_{major}.dll",)),
-    (("nvidia/cudnn/bin",), ("cudnn_engines_*64_9.dll", "cudnn_heuristic64_9.dll", "cudnn_ops64_9.dll")),
-    (("nvidia/cudnn/bin",), ("cudnn_adv64_9.dll", "cudnn_graph64_9.dll", "cudnn64_9.dll")),
+    (("nvidia/cudnn/bin",), ("cudnn_engines_runtime_compiled64_9.dll", "cudnn_engines_precompiled64_9.dll")),
+    (("nvidia/cudnn/bin",), ("cudnn_heuristic64_9.dll", "cudnn_ops64_9.dll", "cudnn_adv64_9.dll")),
+    (("nvidia/cudnn/bin",), ("cudnn_graph64_9.dll", "cudnn64_9.dll", "cudnn_engines_tensor_ir64_9.dll")),
 )
 _TENSORRT = (
     (("tensorrt_libs",), ("libnvinfer.so.*", "libnvinfer_plugin.so.*", "libnvonnxparser.so.*")),

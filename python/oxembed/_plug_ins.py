@@ -114,8 +114,15 @@ def _named(value: str) -> list[FoundPlugIn]:
         path, names = (head, tail) if equals and not set(tail) & {"/", "\\"} else (item.strip(), "")
         if path:
             providers = tuple(name.strip() for name in names.split(",") if name.strip())
-            plug_ins.append(_existing(_VARIABLE, str(Path(path).expanduser().absolute()), providers))
+            plug_ins.append(_existing(_VARIABLE, _absolute(path), providers))
     return plug_ins
+
+
+def _absolute(path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except RuntimeError:  # a "~" of a user whom nobody knows
+        return path
 
 
 def _existing(source: str, library: str, providers: tuple[str, ...]) -> FoundPlugIn:

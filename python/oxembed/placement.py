@@ -165,13 +165,13 @@ def _lines(placement: Placement) -> Iterable[str]:
 
 def _table(sessions: Iterable[SessionPlacement]) -> Iterable[str]:
     """A line for each provider of a session, with its nodes and its share of the work."""
-    rows = [("session", "provider", "device", "threads", "nodes", "work", "runs on")]
+    rows = [["session", "provider", "device", "threads", "nodes", "work", "runs on"]]
     for one in sessions:
-        head = (one.session, one.provider, one.device, str(one.threads))
+        head = [one.session, one.provider, one.device, str(one.threads)]
         for name, nodes in one.providers.items():
             share = one.work.get(name)
-            rows.append((*head, f"{nodes:,}", "?" if share is None else f"{share:.1%}", name))
-            head = ("", "", "", "")
+            rows.append([*head, f"{nodes:,}", "?" if share is None else f"{share:.1%}", name])
+            head = [""] * len(head)
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [

@@ -52,8 +52,8 @@ def find_library() -> Path:
     """Find the ONNX Runtime shared library to load.
 
     `ORT_DYLIB_PATH` wins if it is set and not empty; otherwise it is the library in the `capi` folder of the installed
-    `onnxruntime` package. Where another build of ONNX Runtime was installed over that one, there may be several: then it
-    is the one of the version that the folder says it holds, or else the newest.
+    `onnxruntime` package. Where another build of ONNX Runtime was installed over that one, there may be several. Then
+    it is the one of the version that the folder says it holds, or else the newest.
 
     Returns:
         The path of the library.
