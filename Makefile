@@ -35,12 +35,27 @@ endif
 
 RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*/*.rs)
 
+# A crate of its own, so that oxembed's builds never wait for it; the lock file is its own, too.
+TEST_PROVIDER := --manifest-path tests/provider_plugin/Cargo.toml
+TEST_PROVIDER_BUILD := $(LOCKED) --release $(TEST_PROVIDER) --target-dir target
+TEST_PROVIDER_SOURCES := $(wildcard tests/provider_plugin/Cargo.* tests/provider_plugin/src/*.rs)
+ifeq ($(OS),Windows_NT)
+TEST_PROVIDER_LIBRARY := target/release/oxembed_test_provider.dll
+else ifeq ($(shell uname -s),Darwin)
+TEST_PROVIDER_LIBRARY := target/release/liboxembed_test_provider.dylib
+else
+TEST_PROVIDER_LIBRARY := target/release/liboxembed_test_provider.so
+endif
+
 # A stamp is worth nothing once the thing it stands for was deleted by hand.
 ifeq ($(wildcard $(VENV)/pyvenv.cfg),)
 $(shell rm -rf .make)
 endif
 ifeq ($(wildcard python/oxembed/_core.*so python/oxembed/_core.*pyd),)
 $(shell rm -f .make/package)
+endif
+ifeq ($(wildcard $(TEST_PROVIDER_LIBRARY)),)
+$(shell rm -f .make/test-provider)
 endif
 
 # Runs a command and shows one line, or everything it printed where it fails: $(CHECK) NAME COMMAND...
@@ -55,7 +70,7 @@ WITH_RUNTIME := library="$${ORT_DYLIB_PATH:-$$($(RUN_PYTHON) -c '$(FIND_RUNTIME)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 
 ##### The two commands of the README
 
@@ -127,13 +142,15 @@ lint: fmt-check clippy rustdoc types stubtest workflows ## every lint and type c
 .PHONY: fmt-check
 fmt-check: .make/tools ## is everything formatted, and does ruff agree?
 	@$(CHECK) rustfmt $(CARGO) fmt --check
+	@$(CHECK) rustfmt-plugin $(CARGO) fmt --check $(TEST_PROVIDER)
 	@$(CHECK) ruff-format $(BIN)/ruff format --check --quiet $(NOT_OURS) .
 	@$(CHECK) ruff $(BIN)/ruff check --quiet .
 
 .PHONY: clippy
-clippy: ## clippy, without and with the Python binding
+clippy: ## clippy, without and with the Python binding, and of the test provider
 	@$(CHECK) clippy $(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 	@$(CHECK) clippy-python $(CARGO) clippy $(LOCKED) --all-targets --features python -- -D warnings
+	@$(CHECK) clippy-plugin $(CARGO) clippy $(TEST_PROVIDER_BUILD) --all-targets -- -D warnings
 
 .PHONY: rustdoc
 rustdoc: ## the Rust documentation, with no broken link
@@ -158,12 +175,21 @@ workflows: .make/tools ## the CI workflows, by zizmor
 
 ##### Tests
 
+.PHONY: test-provider
+test-provider: .make/test-provider ## build the plug-in execution provider that only tests use
+
+.make/test-provider: $(TEST_PROVIDER_SOURCES)
+	@mkdir -p .make
+	@$(CARGO) build --quiet $(TEST_PROVIDER_BUILD)
+	@touch $@
+
 .PHONY: rust-test
 rust-test: .make/package ## Rust tests and the examples in the documentation
 	@$(WITH_RUNTIME) if command -v cargo-nextest >/dev/null; then \
 		$(CARGO) nextest run $(LOCKED) --cargo-quiet --no-fail-fast --status-level slow --final-status-level fail; \
 	else $(CARGO) test $(LOCKED) --quiet --no-fail-fast --lib --bins --tests --examples; fi
 	@$(WITH_RUNTIME) $(CARGO) test $(LOCKED) --quiet --doc
+	@$(CHECK) test-plugin $(CARGO) test $(TEST_PROVIDER_BUILD)
 
 .PHONY: model-test
 model-test: .make/package ## is the embedded model what the scripts in models/ make?
@@ -179,8 +205,8 @@ wheel-test: wheel ## install the wheel into an empty environment and use it with
 	@$(CHECK) wheel-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist
 
 .PHONY: pytest
-pytest: .make/tools .make/package ## the Python tests; PYTEST_ARGS="-k name" picks some
-	@$(RUN_PYTHON) -m pytest $(PYTEST_ARGS)
+pytest: .make/tools .make/package .make/test-provider ## the Python tests; PYTEST_ARGS="-k name" picks some
+	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_PYTHON) -m pytest $(PYTEST_ARGS)
 
 ##### The rest
 
@@ -191,6 +217,7 @@ bench: setup ## measure against other programs in one run; needs ONNX=path/to/al
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend
 	@$(CARGO) fmt
+	@$(CARGO) fmt $(TEST_PROVIDER)
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet $(NOT_OURS) .
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::config::Side;
-use crate::graph::PositionScheme;
+use crate::graph::{PositionScheme, StaticShape};
 use crate::runtime::session::Feed;
 
 /// The tokens of one text, special tokens included, padding not.
@@ -32,9 +32,9 @@ pub struct Layout {
 /// A padded batch, `rows` by `sequence`, row-major.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// Number of texts.
+    /// Number of rows: texts, and behind them, where the shape is fixed, padding.
     pub rows: usize,
-    /// Tokens in the longest of them, at least one.
+    /// Tokens of a row, padding included, at least one.
     pub sequence: usize,
     input_ids: Vec<i64>,
     attention_mask: Vec<i64>,
@@ -47,9 +47,16 @@ impl Batch {
     /// Pads `rows` to the longest of them.
     pub fn pad(rows: &[TokenRow<'_>], layout: &Layout) -> Self {
         let sequence = rows.iter().map(|row| row.ids.len()).max().unwrap_or(0).max(layout.shortest).max(1);
-        let size = rows.len() * sequence;
+        Self::pad_to(StaticShape { batch: rows.len(), sequence }, rows, layout)
+    }
+
+    /// Pads `rows` to a shape into which they fit. Rows that are nothing but padding have one token to look at, as a
+    /// softmax over nothing is no number.
+    pub fn pad_to(shape: StaticShape, rows: &[TokenRow<'_>], layout: &Layout) -> Self {
+        let sequence = shape.sequence;
+        let size = shape.batch * sequence;
         let mut batch = Self {
-            rows: rows.len(),
+            rows: shape.batch,
             sequence,
             input_ids: vec![i64::from(layout.padding_id); size],
             attention_mask: vec![0; size],
@@ -65,6 +72,9 @@ impl Batch {
             let span = start..start + row.ids.len();
             batch.fill(index * sequence + start, row, layout.positions);
             batch.spans.push(span);
+        }
+        for row in rows.len()..shape.batch {
+            copy(batch.attention_mask.get_mut(row * sequence..), std::iter::once(1));
         }
         batch
     }
@@ -132,7 +142,7 @@ mod tests {
 
     use super::{Batch, Layout, TokenRow};
     use crate::config::Side;
-    use crate::graph::PositionScheme;
+    use crate::graph::{PositionScheme, StaticShape};
     use crate::runtime::session::Feed;
 
     fn layout(padding_side: Side, positions: PositionScheme) -> Layout {
@@ -166,6 +176,17 @@ mod tests {
         let batch = Batch::pad(&[TokenRow { ids: &[], type_ids: &[] }], &layout(Side::Right, PositionScheme::FromZero));
         assert_eq!((batch.rows, batch.sequence), (1, 1));
         assert!(batch.spans()[0].is_empty());
+    }
+
+    #[test]
+    fn a_fixed_shape_is_filled_up_with_rows_that_have_something_to_look_at() {
+        let row = [TokenRow { ids: &[4, 5], type_ids: &[] }];
+        let shape = StaticShape { batch: 3, sequence: 3 };
+        let batch = Batch::pad_to(shape, &row, &layout(Side::Right, PositionScheme::FromZero));
+        assert_eq!((batch.rows, batch.sequence), (3, 3));
+        assert_eq!(*batch.values(Feed::InputIds), [4, 5, 9, 9, 9, 9, 9, 9, 9]);
+        assert_eq!(*batch.values(Feed::AttentionMask), [1, 1, 0, 1, 0, 0, 1, 0, 0]);
+        assert_eq!(batch.spans(), [0..2]);
     }
 
     #[test]

@@ -6,14 +6,13 @@ use crate::config::ModelFolder;
 use crate::embedder::Embedder;
 use crate::error::{EmbeddingError, Result};
 use crate::model::{LoadSettings, Model};
+use crate::runtime::devices::PlugIn;
+use crate::runtime::execution::Surroundings;
 use crate::runtime::library::library;
+use crate::runtime::providers::{AUTO, Provider, ProviderRequest};
 
 /// More threads than any machine has cores.
 const MAX_THREADS: usize = 1024;
-/// The name under which a user asks for the CPU, and ONNX Runtime's own name for it.
-const CPU: &[&str] = &["cpu", "CPUExecutionProvider"];
-const AUTO: &str = "auto";
-
 /// Loads an [`Embedder`]; made by [`Embedder::builder`].
 ///
 /// ```
@@ -29,7 +28,9 @@ const AUTO: &str = "auto";
 #[must_use = "a builder does nothing until `load`"]
 pub struct EmbedderBuilder {
     path: PathBuf,
-    providers: Vec<String>,
+    providers: Vec<ProviderRequest>,
+    plug_ins: Vec<PlugIn>,
+    cache: Option<PathBuf>,
     threads: Option<usize>,
     max_seq_length: Option<usize>,
     truncate_dim: Option<usize>,
@@ -42,7 +43,9 @@ impl EmbedderBuilder {
     pub(crate) fn new(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            providers: vec![AUTO.to_owned()],
+            providers: vec![AUTO.into()],
+            plug_ins: Vec::new(),
+            cache: None,
             threads: None,
             max_seq_length: None,
             truncate_dim: None,
@@ -70,14 +73,27 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The one execution provider to use, or `auto`.
-    pub fn provider(self, provider: impl Into<String>) -> Self {
-        self.providers([provider.into()])
+    /// The one execution provider to use, or `auto`: the fastest whose vectors are the CPU's, found out in a trial where
+    /// several are installed.
+    pub fn provider(self, provider: impl Into<ProviderRequest>) -> Self {
+        self.providers([provider])
     }
 
-    /// Execution providers in order of preference; each step down is logged.
-    pub fn providers(mut self, providers: impl IntoIterator<Item = String>) -> Self {
-        self.providers = providers.into_iter().collect();
+    /// Execution providers in order of preference; each step down is logged, at load and in use.
+    pub fn providers<P: Into<ProviderRequest>>(mut self, providers: impl IntoIterator<Item = P>) -> Self {
+        self.providers = providers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// A library that brings execution providers; it is loaded where one of them is needed.
+    pub fn plug_in(mut self, plug_in: PlugIn) -> Self {
+        self.plug_ins.push(plug_in);
+        self
+    }
+
+    /// A folder for what providers compile and what trials found out; without one both are done again by every process.
+    pub fn cache(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.cache = Some(folder.into());
         self
     }
 
@@ -105,44 +121,48 @@ impl EmbedderBuilder {
     /// `ModelNotFound`, `InvalidModel`, `InvalidInput` for a setting that cannot be honoured, `ProviderUnavailable`,
     /// `ServiceUnavailable` where ONNX Runtime is missing.
     pub fn load(self) -> Result<Embedder> {
-        let (provider, stepped_down) = choose_provider(&self.providers)?;
-        check_dtype(&self.dtype, &provider)?;
         let threads = threads(self.threads)?;
         if self.truncate_dim == Some(0) {
             return Err(EmbeddingError::invalid_input("truncate_dim is 0; it has to be at least 1"));
         }
+        check(&self.providers, &self.dtype)?;
         // The folder first: what is wrong with it can be said without ONNX Runtime.
         let folder = ModelFolder::read(&self.path)?;
-        let library = library(self.library.as_deref())?;
-        let settings = LoadSettings {
+        let surroundings = Surroundings {
+            library: library(self.library.as_deref())?,
+            plug_ins: self.plug_ins,
+            dtype: self.dtype,
             threads,
+            cache: self.cache,
+        };
+        let settings = LoadSettings {
             max_seq_length: self.max_seq_length,
             truncate_dim: self.truncate_dim,
             onnx_file: self.onnx_file,
-            provider,
-            stepped_down,
+            providers: self.providers,
+            surroundings,
         };
-        let (model, forward, session) = Model::load(folder, library, &settings)?;
-        Embedder::new(model, forward, session)
+        Embedder::new(Model::load(folder, settings)?)
     }
 }
 
-/// Types of arithmetic by name, as torch has them.
-const DTYPES: &[&str] = &["float32", "float16", "bfloat16"];
-
-/// A provider computes in what it has kernels for; to convert to and fro would be slower and no more exact.
-fn check_dtype(dtype: &str, provider: &str) -> Result<()> {
-    if dtype == "float32" {
-        return Ok(());
+/// What can be said of settings and types without looking for the providers.
+fn check(providers: &[ProviderRequest], dtype: &str) -> Result<()> {
+    if providers.is_empty() {
+        return Err(EmbeddingError::ProviderUnavailable {
+            provider: String::new(),
+            message: "no provider was named; \"auto\" and \"cpu\" always work".to_owned(),
+        });
     }
-    Err(EmbeddingError::invalid_input(if DTYPES.contains(&dtype) {
-        format!(
-            "dtype={dtype:?}: {provider} does not compute in it, but in float32; weights that are stored in {dtype} are \
-             read as they are and need no setting"
-        )
-    } else {
-        format!("dtype={dtype:?} is not known; known are {}", DTYPES.join(", "))
-    }))
+    let mut refusals = Vec::new();
+    for request in providers {
+        if let Some(provider) = Provider::named(request.name()) {
+            request.chosen(provider)?;
+            refusals.extend(provider.dtype(dtype).err());
+        }
+    }
+    // Of a list, one that computes in the type is enough.
+    if refusals.len() == providers.len() { refusals.into_iter().next().map_or(Ok(()), Err) } else { Ok(()) }
 }
 
 fn threads(asked: Option<usize>) -> Result<usize> {
@@ -155,59 +175,20 @@ fn threads(asked: Option<usize>) -> Result<usize> {
     }
 }
 
-/// The provider to use and a sentence for each preferred one that cannot be.
-fn choose_provider(providers: &[String]) -> Result<(String, Vec<String>)> {
-    let mut stepped_down = Vec::new();
-    for provider in providers {
-        if provider == AUTO || CPU.contains(&provider.as_str()) {
-            return Ok((CPU.first().copied().unwrap_or(AUTO).to_owned(), stepped_down));
-        }
-        stepped_down.push(format!(
-            "execution provider {provider:?} cannot be used by this version, which computes on the CPU; the next of the \
-             list was taken"
-        ));
-    }
-    Err(EmbeddingError::ProviderUnavailable {
-        provider: providers.join(", "),
-        message: "this version computes on the CPU; \"cpu\", \"auto\" and lists that contain one of them work"
-            .to_owned(),
-    })
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::{MAX_THREADS, check_dtype, choose_provider, threads};
-
-    fn list(providers: &[&str]) -> Vec<String> {
-        providers.iter().map(|provider| (*provider).to_owned()).collect()
-    }
+    use super::{MAX_THREADS, check, threads};
+    use crate::runtime::providers::ProviderRequest;
 
     #[test]
-    fn a_list_steps_down_and_says_so() {
-        let (provider, stepped_down) = choose_provider(&list(&["coreml", "cuda", "cpu"])).unwrap();
-        assert_eq!((provider.as_str(), stepped_down.len()), ("cpu", 2));
-        assert!(stepped_down[0].contains("coreml"));
-        assert_eq!(choose_provider(&list(&["auto"])).unwrap(), ("cpu".to_owned(), Vec::new()));
-    }
-
-    #[test]
-    fn one_name_is_that_or_an_error() {
-        for providers in [&["cuda"][..], &["coreml", "mlx"], &["CPU"], &[]] {
-            let error = choose_provider(&list(providers)).unwrap_err().to_string();
-            assert!(error.contains("\"cpu\""), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_type_that_the_cpu_does_not_compute_in_is_refused() {
-        assert!(check_dtype("float32", "cpu").is_ok());
-        for (dtype, reason) in
-            [("float16", "does not compute"), ("bfloat16", "does not compute"), ("int3", "not known")]
-        {
-            let error = check_dtype(dtype, "cpu").unwrap_err().to_string();
-            assert!(error.contains(dtype) && error.contains(reason) && error.contains("float32"), "{error}");
-        }
+    fn settings_and_types_are_refused_before_anything_is_loaded() {
+        assert!(check(&["coreml".into(), "cpu".into()], "float32").is_ok());
+        assert!(check(&[], "float32").unwrap_err().to_string().contains("\"cpu\""));
+        assert!(check(&["cpu".into()], "float16").unwrap_err().to_string().contains("does not compute"));
+        assert!(check(&["cuda".into(), "cpu".into()], "float16").is_ok());
+        let unknown = ProviderRequest::named("cuda").setting("unit", "all");
+        assert!(check(&["cpu".into(), unknown], "float32").unwrap_err().to_string().contains("unit"));
     }
 
     #[test]

@@ -9,16 +9,16 @@ use std::time::Instant;
 
 use ndarray::Array2;
 
+use crate::backend::{Backend, Worker};
 use crate::builder::EmbedderBuilder;
 use crate::error::{EmbeddingError, Result};
+use crate::failover::{FailureEvent, NotUsed};
 use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
-use crate::model::Model;
+use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
-use crate::runtime::placement::{Placement, nodes_by_provider};
+use crate::runtime::placement::Placement;
 use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
-use crate::runtime::session::LoadedSession;
-use crate::schedule::{Limits, Plan, TOKEN_BUDGET, plan};
 use crate::tokenization::{TokenizedTexts, Truncation};
 
 /// Rows in input order, and what they took.
@@ -51,9 +51,22 @@ struct Inner {
     model: Model,
     forward: Arc<Forward>,
     pool: Pool<Forward>,
-    /// The session with all threads, for a call of one batch that has the machine to itself.
-    direct: Mutex<LoadedSession>,
-    direct_placement: Placement,
+    /// The worker with all threads, for a call of one batch that has the machine to itself.
+    direct: Mutex<Worker>,
+    not_used: Vec<NotUsed>,
+}
+
+/// Where the work is done: read from ONNX Runtime's own record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlacementReport {
+    /// The sessions that there are; of the CPU's, which are alike, one.
+    pub sessions: Vec<Placement>,
+    /// Providers that were asked for and are not used, and why.
+    pub not_used: Vec<NotUsed>,
+    /// The last failures in use, the oldest first.
+    pub events: Vec<FailureEvent>,
+    /// The number of all failures in use.
+    pub failures: u64,
 }
 
 /// Asked now and then, on the calling thread, with the number of texts done; `Break` cancels the call.
@@ -89,15 +102,15 @@ impl Embedder {
     }
 
     /// From the parts that [`EmbedderBuilder::load`] made.
-    pub(crate) fn new(model: Model, forward: Arc<Forward>, direct: LoadedSession) -> Result<Self> {
-        let workers = model.info().threads;
-        let direct_placement = Placement {
-            session: "one batch, all threads".to_owned(),
-            threads: direct.threads,
-            providers: nodes_by_provider(direct.session())?,
-        };
-        let pool = Pool::new(Arc::clone(&forward), workers);
-        Ok(Self { inner: Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), direct_placement }) })
+    pub(crate) fn new(loaded: Loaded) -> Result<Self> {
+        let Loaded { model, forward, session, not_used } = loaded;
+        let threads = model.info().threads;
+        let mut direct = Worker::new(threads);
+        if let Some(session) = session {
+            direct.give(0, session);
+        }
+        let pool = Pool::new(Arc::clone(&forward), threads);
+        Ok(Self { inner: Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), not_used }) })
     }
 
     /// What was loaded: settings, prompts, tokenizer.
@@ -105,9 +118,45 @@ impl Embedder {
         &self.inner.model
     }
 
-    /// Where ONNX Runtime placed the nodes of the graph.
-    pub fn placement(&self) -> Vec<Placement> {
-        vec![self.inner.direct_placement.clone()]
+    /// Which provider does the work, by ONNX Runtime's own record, which were asked for and are not used, and what
+    /// failed in use.
+    ///
+    /// ```
+    /// # fn main() -> oxembed::Result<()> {
+    /// let embedder = oxembed::Embedder::builder("models/all-MiniLM-L6-v2").provider("cpu").load()?;
+    /// let report = embedder.placement();
+    /// assert!((report.sessions[0].share("CPUExecutionProvider") - 1.0).abs() < 1e-9);
+    /// assert!(report.not_used.is_empty() && report.failures == 0);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn placement(&self) -> PlacementReport {
+        let forward = &self.inner.forward;
+        let ready = forward.backends.iter().filter_map(|backend| backend.if_ready());
+        let (events, failures) = forward.failover.events();
+        PlacementReport {
+            sessions: ready.flat_map(Backend::placements).collect(),
+            not_used: self.inner.not_used.clone(),
+            events,
+            failures,
+        }
+    }
+
+    /// Failures in use that this has not returned before.
+    pub fn new_failures(&self) -> Vec<FailureEvent> {
+        self.inner.forward.failover.news()
+    }
+
+    /// Makes the sessions of a provider that compiles one for each shape, so that no call has to wait for them: those
+    /// for texts of up to `max_length` tokens (by default the model's limit) in batches of `rows` texts (by default all
+    /// sizes), the shortest first, at most as many as are kept. Returns how many sessions there are.
+    ///
+    /// # Errors
+    /// `ProviderUnavailable` where one cannot be made.
+    pub fn warm_up(&self, max_length: Option<usize>, rows: Option<&[usize]>) -> Result<usize> {
+        let tokens = max_length.unwrap_or(self.model().info().max_seq_length);
+        let first = self.inner.forward.backends.first();
+        first.map_or(Ok(0), |backend| backend.get()?.warm_up(tokens, rows))
     }
 
     /// Embeds `texts`: one row each, in order. Equal texts are computed once.
@@ -163,10 +212,10 @@ impl Embedder {
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f32>> {
         let mut values = vec![0.0; texts * options.dimension];
-        let plan = self.plan(&tokens);
+        let plan = self.plan(&tokens)?;
         let tokens = Arc::new(tokens);
         let works: Vec<BatchWork> =
-            plan.batches().map(|rows| BatchWork { texts: Arc::clone(&tokens), rows: rows.to_vec(), options }).collect();
+            plan.into_iter().map(|rows| BatchWork { texts: Arc::clone(&tokens), rows, options }).collect();
         if let [work] = works.as_slice()
             && let Some(output) = self.run_direct(work, watch)?
         {
@@ -183,28 +232,28 @@ impl Embedder {
         Ok(values)
     }
 
-    fn plan(&self, tokens: &TokenizedTexts) -> Plan {
+    fn plan(&self, tokens: &TokenizedTexts) -> Result<Vec<Vec<usize>>> {
         let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
-        plan(&lengths, Limits { token_budget: TOKEN_BUDGET, workers: self.inner.model.info().threads })
+        self.inner.forward.plan(&lengths, self.inner.model.info().threads)
     }
 
-    /// One batch in the session with all threads, if nobody else is using the machine.
+    /// One batch with all threads, if nobody else is using the machine.
     fn run_direct(&self, work: &BatchWork, watch: &mut Watch<'_>) -> Result<Option<BatchRows>> {
         if !self.inner.pool.is_idle() {
             return Ok(None);
         }
-        let mut session = match self.inner.direct.try_lock() {
-            Ok(session) => session,
+        let mut worker = match self.inner.direct.try_lock() {
+            Ok(worker) => worker,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return Ok(None),
         };
         let stop = StopSignal::default();
         let forward = &self.inner.forward;
         let mut outputs = if self.is_long(work) {
-            let session = &mut *session;
-            watched(&stop, watch, || forward.run(session, &[work], &stop))?
+            let worker = &mut *worker;
+            watched(&stop, watch, || forward.run(worker, &[work], &stop))?
         } else {
-            forward.run(&mut session, &[work], &stop)?
+            forward.run(&mut worker, &[work], &stop)?
         };
         Ok(outputs.pop())
     }

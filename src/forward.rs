@@ -4,30 +4,26 @@ use std::sync::Arc;
 
 use ort::session::RunOptions;
 
+use crate::backend::{Backend, Interface, LaterBackend, Worker};
 use crate::batch::{Batch, Layout, TokenRow};
 use crate::error::{EmbeddingError, Result};
+use crate::failover::Failover;
 use crate::postprocess::{Postprocess, PostprocessOptions, Scratch};
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::ports::OutputKind;
-use crate::runtime::session::{LoadedSession, Ports, SessionFactory};
-use crate::schedule::TOKEN_BUDGET;
 use crate::tokenization::TokenizedTexts;
 
 /// A loaded model's way from tokens to rows.
 #[derive(Debug)]
 pub struct Forward {
-    /// Makes the sessions.
-    pub factory: Arc<SessionFactory>,
-    /// What the graph wants and gives.
-    pub ports: Ports,
-    /// What its output holds.
-    pub kind: OutputKind,
+    /// The providers that do the work, the preferred first.
+    pub backends: Vec<Arc<LaterBackend>>,
+    /// How they have been doing.
+    pub failover: Failover,
     /// How rows are padded.
     pub layout: Layout,
     /// What follows the graph.
     pub postprocess: Arc<Postprocess>,
-    /// Width of the graph's output.
-    pub width: usize,
 }
 
 /// What one call asks of its rows.
@@ -66,27 +62,179 @@ impl BatchWork {
         self.rows.iter().map(|row| self.texts.row(*row))
     }
 
-    /// Number of rows and tokens of the longest, the shortest.
-    fn extent(&self) -> (usize, usize, usize) {
-        let lengths = self.tokens().map(|row| row.ids.len());
-        let (longest, shortest) =
-            lengths.fold((1, usize::MAX), |(longest, shortest), length| (longest.max(length), shortest.min(length)));
-        (self.rows.len(), longest, shortest)
+    fn extent(&self) -> Extent {
+        Extent::of(self.tokens())
+    }
+}
+
+/// How many texts, and their longest and shortest in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Extent {
+    rows: usize,
+    longest: usize,
+    shortest: usize,
+}
+
+impl Extent {
+    fn of<'a>(tokens: impl Iterator<Item = TokenRow<'a>>) -> Self {
+        let none = Self { rows: 0, longest: 1, shortest: usize::MAX };
+        tokens.fold(none, |extent, row| extent.with(Self { rows: 1, longest: row.ids.len(), shortest: row.ids.len() }))
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            longest: self.longest.max(other.longest),
+            shortest: self.shortest.min(other.shortest),
+        }
+    }
+}
+
+/// The rows of a run in one buffer, in the order of its tokens.
+struct Rows {
+    values: Vec<f32>,
+    /// Where each row starts, and where the last ends.
+    starts: Vec<usize>,
+}
+
+impl Rows {
+    fn of(tokens: &[(&BatchWork, TokenRow<'_>)]) -> Self {
+        let mut end = 0;
+        let mut starts = vec![0];
+        starts.extend(tokens.iter().map(|(work, _)| {
+            end += work.options.dimension;
+            end
+        }));
+        Self { values: vec![0.0; end], starts }
+    }
+
+    fn row(&mut self, index: usize) -> Option<&mut [f32]> {
+        self.values.get_mut(*self.starts.get(index)?..*self.starts.get(index + 1)?)
+    }
+
+    /// Each work its rows.
+    fn into_works(mut self, works: &[&BatchWork]) -> Vec<BatchRows> {
+        let mut outputs: Vec<BatchRows> = Vec::with_capacity(works.len());
+        // From behind, so that the first takes the buffer as it is.
+        for work in works.iter().rev() {
+            let start = self.values.len().saturating_sub(work.rows.len() * work.options.dimension);
+            let values = if outputs.len() + 1 == works.len() {
+                std::mem::take(&mut self.values)
+            } else {
+                self.values.split_off(start)
+            };
+            outputs.push(BatchRows { rows: work.rows.clone(), values });
+        }
+        outputs.reverse();
+        outputs
     }
 }
 
 impl Engine for Forward {
-    type Worker = LoadedSession;
+    type Worker = Worker;
     type Work = BatchWork;
     type Output = BatchRows;
 
-    fn worker(&self) -> Result<LoadedSession> {
-        self.factory.create(1)
+    fn worker(&self) -> Result<Worker> {
+        Ok(Worker::new(1))
     }
 
-    fn run(&self, session: &mut LoadedSession, works: &[&BatchWork], stop: &StopSignal) -> Result<Vec<BatchRows>> {
-        let tokens: Vec<TokenRow<'_>> = works.iter().flat_map(|work| work.tokens()).collect();
-        let batch = Batch::pad(&tokens, &self.layout);
+    fn run(&self, worker: &mut Worker, works: &[&BatchWork], stop: &StopSignal) -> Result<Vec<BatchRows>> {
+        let tokens: Vec<(&BatchWork, TokenRow<'_>)> =
+            works.iter().flat_map(|work| work.tokens().map(|row| (*work, row))).collect();
+        let extent = Extent::of(tokens.iter().map(|(_, row)| *row));
+        let rows = self.failover.attempt(
+            tokens.len(),
+            |number| self.takes(number, extent),
+            |number| self.run_on(number, worker, &tokens, extent, stop),
+        )?;
+        Ok(rows.into_works(works))
+    }
+
+    fn may_join(&self, others: &[&BatchWork], work: &BatchWork) -> bool {
+        let extent = others.iter().fold(work.extent(), |extent, other| extent.with(other.extent()));
+        let current = self.failover.current(|number| self.takes(number, extent));
+        let backend = current.and_then(|number| self.backends.get(number));
+        // A third of padding is what joining may cost before two runs are the better deal.
+        let pads_little = extent.longest * 2 <= extent.shortest * 3;
+        let is_batch = |backend: &Backend| backend.is_batch(extent.rows, extent.longest);
+        pads_little && backend.and_then(|backend| backend.if_ready()).is_some_and(is_batch)
+    }
+}
+
+impl Forward {
+    fn takes(&self, number: usize, extent: Extent) -> bool {
+        self.backends.get(number).is_some_and(|backend| backend.takes(extent.longest, extent.shortest))
+    }
+
+    /// Batches over texts of these lengths, as the providers that do the work at present want them.
+    pub fn plan(&self, lengths: &[usize], workers: usize) -> Result<Vec<Vec<usize>>> {
+        let mut rest: Vec<usize> = (0..lengths.len()).collect();
+        let mut batches = Vec::new();
+        let length = |text: usize| lengths.get(text).copied().unwrap_or(0);
+        while let Some(first) = rest.first() {
+            let able = |text: usize| {
+                let extent = Extent { rows: 1, longest: length(text), shortest: length(text) };
+                self.failover.current(|number| self.takes(number, extent))
+            };
+            let number = able(*first);
+            let backend = number.and_then(|number| self.backends.get(number));
+            let backend = backend.ok_or_else(|| EmbeddingError::internal("no provider takes a text"))?;
+            let (mine, others): (Vec<usize>, Vec<usize>) = if self.backends.len() == 1 {
+                (rest, Vec::new())
+            } else {
+                rest.into_iter().partition(|text| able(*text) == number)
+            };
+            let my_lengths: Vec<usize> = mine.iter().map(|text| length(*text)).collect();
+            let planned = match backend.get() {
+                Ok(backend) => backend.plan(&my_lengths, workers),
+                // It fails as a batch does, so that the next provider gets its chance.
+                Err(_) => vec![(0..mine.len()).collect()],
+            };
+            let texts = |batch: Vec<usize>| batch.into_iter().filter_map(|index| mine.get(index).copied()).collect();
+            batches.extend(planned.into_iter().map(texts));
+            rest = others;
+        }
+        Ok(batches)
+    }
+
+    /// The rows of `tokens` in their order, computed by one provider.
+    fn run_on(
+        &self,
+        number: usize,
+        worker: &mut Worker,
+        tokens: &[(&BatchWork, TokenRow<'_>)],
+        extent: Extent,
+        stop: &StopSignal,
+    ) -> Result<Rows> {
+        let backend = self.backends.get(number).ok_or_else(|| EmbeddingError::internal("a provider is missing"))?;
+        let run = Run { forward: self, backend: backend.get()?, number, tokens };
+        let mut rows = Rows::of(tokens);
+        if run.backend.is_batch(extent.rows, extent.longest) {
+            let all: Vec<usize> = (0..tokens.len()).collect();
+            run.batch(worker, &all, &mut rows, stop)?;
+            return Ok(rows);
+        }
+        // Planned for another provider.
+        let lengths: Vec<usize> = tokens.iter().map(|(_, row)| row.ids.len()).collect();
+        for part in run.backend.plan(&lengths, 1) {
+            run.batch(worker, &part, &mut rows, stop)?;
+        }
+        Ok(rows)
+    }
+}
+
+/// Tokens on their way through one provider.
+struct Run<'a> {
+    forward: &'a Forward,
+    backend: &'a Backend,
+    number: usize,
+    tokens: &'a [(&'a BatchWork, TokenRow<'a>)],
+}
+
+impl Run<'_> {
+    /// Runs the tokens of the numbers `part` and puts their rows into `rows`.
+    fn batch(&self, worker: &mut Worker, part: &[usize], rows: &mut Rows, stop: &StopSignal) -> Result<()> {
         let options = RunOptions::new()
             .map_err(|error| EmbeddingError::inference_failed("a run could not be prepared").caused_by(error))?;
         let options = Arc::new(options);
@@ -96,45 +244,36 @@ impl Engine for Forward {
                 tracing::debug!(%error, "a run could not be stopped and goes on to its end");
             }
         });
-        session.run(&self.ports, &batch, &options, |output, shape| self.rows(works, &batch, output, shape))
-    }
-
-    fn may_join(&self, others: &[&BatchWork], work: &BatchWork) -> bool {
-        let (mut rows, mut longest, mut shortest) = work.extent();
-        for other in others {
-            let extent = other.extent();
-            rows += extent.0;
-            longest = longest.max(extent.1);
-            shortest = shortest.min(extent.2);
-        }
-        // A third of padding is what joining may cost before two runs are the better deal.
-        rows * longest <= TOKEN_BUDGET && longest * 2 <= shortest * 3
-    }
-}
-
-impl Forward {
-    fn rows(&self, works: &[&BatchWork], batch: &Batch, output: &[f32], shape: &[i64]) -> Result<Vec<BatchRows>> {
-        let sizes: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
-        let expected = match self.kind {
-            OutputKind::Tokens => vec![batch.rows, batch.sequence, self.width],
-            OutputKind::Sentence => vec![batch.rows, self.width],
-        };
-        if sizes != expected {
-            let message =
-                format!("the output {:?} has the shape {sizes:?} where {expected:?} is needed", self.ports.output);
-            return Err(EmbeddingError::inference_failed(message));
-        }
-        let mut scratch = Scratch::default();
-        let mut row = 0;
-        let mut finish = |work: &&BatchWork| {
-            let mut values = vec![0.0; work.rows.len() * work.options.dimension];
-            for out in values.chunks_exact_mut(work.options.dimension.max(1)) {
-                self.row(row, batch, output, &work.options, &mut scratch, out)?;
-                row += 1;
+        let tokens: Vec<TokenRow<'_>> =
+            part.iter().filter_map(|index| self.tokens.get(*index)).map(|(_, row)| *row).collect();
+        let layout = &self.forward.layout;
+        self.backend.run(self.number, worker, &tokens, layout, &options, |batch, output, shape| {
+            self.check(batch, shape)?;
+            let mut scratch = Scratch::default();
+            for (row, index) in part.iter().enumerate() {
+                let options = self.tokens.get(*index).map(|(work, _)| &work.options);
+                let (Some(options), Some(out)) = (options, rows.row(*index)) else {
+                    return Err(EmbeddingError::internal("a row has no place"));
+                };
+                self.row(row, batch, output, options, &mut scratch, out)?;
             }
-            Ok(BatchRows { rows: work.rows.clone(), values })
+            Ok(())
+        })
+    }
+
+    fn check(&self, batch: &Batch, shape: &[i64]) -> Result<()> {
+        let interface = &self.backend.interface;
+        let sizes: Vec<usize> = shape.iter().map(|size| usize::try_from(*size).unwrap_or(0)).collect();
+        let expected = match interface.kind {
+            OutputKind::Tokens => vec![batch.rows, batch.sequence, interface.width],
+            OutputKind::Sentence => vec![batch.rows, interface.width],
         };
-        works.iter().map(&mut finish).collect()
+        if sizes == expected {
+            return Ok(());
+        }
+        let name = &interface.ports.output;
+        let message = format!("the output {name:?} has the shape {sizes:?} where {expected:?} is needed");
+        Err(EmbeddingError::inference_failed(message))
     }
 
     fn row(
@@ -146,18 +285,20 @@ impl Forward {
         scratch: &mut Scratch,
         out: &mut [f32],
     ) -> Result<()> {
-        match self.kind {
+        let Interface { kind, width, .. } = self.backend.interface;
+        let postprocess = &self.forward.postprocess;
+        match kind {
             OutputKind::Tokens => {
                 let span = batch.spans().get(row).cloned().unwrap_or_default();
                 let start = row * batch.sequence;
-                let tokens = output.get((start + span.start) * self.width..(start + span.end) * self.width);
+                let tokens = output.get((start + span.start) * width..(start + span.end) * width);
                 let tokens = tokens.ok_or_else(|| EmbeddingError::internal("a row lies outside of its batch"))?;
-                self.postprocess.apply(tokens, options.prompt_tokens, options.postprocess, scratch, out)?;
+                postprocess.apply(tokens, options.prompt_tokens, options.postprocess, scratch, out)?;
             }
             OutputKind::Sentence => {
-                let pooled = output.get(row * self.width..(row + 1) * self.width);
+                let pooled = output.get(row * width..(row + 1) * width);
                 let pooled = pooled.ok_or_else(|| EmbeddingError::internal("a row lies outside of its batch"))?;
-                self.postprocess.apply(pooled, 0, options.postprocess, scratch, out)?;
+                postprocess.apply(pooled, 0, options.postprocess, scratch, out)?;
             }
         }
         if out.iter().all(|value| value.is_finite()) {

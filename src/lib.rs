@@ -21,17 +21,22 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod backend;
 pub mod batch;
 mod builder;
+mod choice;
 pub mod config;
+pub mod diagnosis;
 mod embedder;
 mod error;
 pub mod export;
+mod failover;
 mod foreign;
 mod forward;
 pub mod graph;
 mod info;
 pub mod inspect;
+mod ladder;
 mod model;
 pub mod onnx;
 mod options;
@@ -47,11 +52,14 @@ pub mod weights;
 mod python;
 
 pub use builder::EmbedderBuilder;
-pub use embedder::{Embedder, Embeddings, Watch};
+pub use embedder::{Embedder, Embeddings, PlacementReport, Watch};
 pub use error::{EmbeddingError, Result, Source};
+pub use failover::{FailureEvent, NotUsed};
 pub use info::{HealthStatus, ModelInfo};
 pub use model::Model;
 pub use options::{EncodeOptions, Role, Usage};
 pub use provider::{BatchEmbeddingRequest, BatchEmbeddingResponse, EmbeddingProvider, OnnxEmbeddingProvider};
+pub use runtime::devices::PlugIn;
 pub use runtime::placement::Placement;
+pub use runtime::providers::ProviderRequest;
 pub use tokenization::Truncation;

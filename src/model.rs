@@ -3,31 +3,45 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::backend::{Blueprint, Interface};
 use crate::batch::Layout;
+use crate::choice::{self, Probe, Selection};
 use crate::config::{Document, ModelFolder, Module, Side};
 use crate::error::{EmbeddingError, Result};
+use crate::failover::{Failover, NotUsed};
 use crate::forward::{Forward, RowOptions};
-use crate::graph::{Architecture, PositionScheme, Target};
+use crate::graph::{Architecture, PositionScheme};
 use crate::info::ModelInfo;
 use crate::options::{EncodeOptions, Role};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
-use crate::runtime::library::Library;
-use crate::runtime::ports::{OutputKind, discover};
-use crate::runtime::session::{Feed, LoadedSession, OutputType, Ports, SessionFactory};
-use crate::source::{self, Origin, Source};
+use crate::runtime::execution::Surroundings;
+use crate::runtime::ports::OutputKind;
+use crate::runtime::providers::ProviderRequest;
+use crate::runtime::session::LoadedSession;
+use crate::source::{self, Origin};
 use crate::tokenization::{Bounds, Tokenization};
 use crate::weights::Weights;
 
 /// What the user asked for when loading.
 #[derive(Debug, Clone)]
 pub(crate) struct LoadSettings {
-    pub threads: usize,
     pub max_seq_length: Option<usize>,
     pub truncate_dim: Option<usize>,
     pub onnx_file: Option<PathBuf>,
-    pub provider: String,
-    /// A sentence for each preferred provider that could not be used.
-    pub stepped_down: Vec<String>,
+    /// Execution providers in order of preference.
+    pub providers: Vec<ProviderRequest>,
+    /// ONNX Runtime, and where providers come from.
+    pub surroundings: Surroundings,
+}
+
+/// A model and what runs it.
+pub(crate) struct Loaded {
+    pub model: Model,
+    pub forward: Arc<Forward>,
+    /// The CPU's first session, where the CPU is the first provider.
+    pub session: Option<LoadedSession>,
+    /// Providers that were asked for and are not used.
+    pub not_used: Vec<NotUsed>,
 }
 
 /// A loaded model, but for its sessions.
@@ -43,52 +57,64 @@ pub struct Model {
 
 impl Model {
     /// Makes `folder` ready to run, with its first session.
-    pub(crate) fn load(
-        folder: ModelFolder,
-        library: Arc<Library>,
-        settings: &LoadSettings,
-    ) -> Result<(Self, Arc<Forward>, LoadedSession)> {
-        let mut assumptions = [folder.assumptions.clone(), settings.stepped_down.clone()].concat();
+    pub(crate) fn load(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
+        let mut assumptions = folder.assumptions.clone();
         let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
-        let Source { origin, name, family, parameters, architecture } = source;
+        let architecture = source.architecture.clone();
         let architecture = architecture.as_ref();
         let max_tokens = max_tokens(&folder, settings.max_seq_length, architecture, &mut assumptions)?;
         let bounds = Bounds {
             vocabulary: architecture.map(|architecture| architecture.vocabulary_size),
             token_types: architecture.and_then(|architecture| architecture.token_types),
         };
-        let file = origin.path().to_owned();
-        let is_written = matches!(origin, Origin::Weights(..));
-        let target = Target::CPU.with_max_tokens(max_tokens);
-        let (factory, session, tokenization) = side_by_side(
-            || {
-                let graph = origin.graph(&target, settings.threads)?;
-                let factory = Arc::new(SessionFactory::new(library, graph));
-                let session = factory.create(settings.threads)?;
-                Ok((factory, session))
-            },
+        let is_written = matches!(source.origin, Origin::Weights(..));
+        let blueprint = Blueprint {
+            source: Arc::new(source),
+            surroundings: settings.surroundings,
+            max_tokens,
+            token_dimension: folder.token_dimension,
+        };
+        let (opening, tokenization) = side_by_side(
+            || choice::open(&blueprint, &settings.providers),
             || Tokenization::load(&folder.tokenizer, max_tokens, bounds),
         )?;
-        let written = architecture.filter(|_| is_written);
-        let (ports, kind, width) = ports(&file, written, &session, folder.token_dimension)?;
-        let postprocess = Arc::new(postprocess(&folder, kind, width, &file)?);
+        let Interface { kind, width, .. } = *opening.interface();
+        let postprocess = Arc::new(postprocess(&folder, kind, width, blueprint.source.origin.path())?);
         let padding_id = padding_id(&folder, &tokenization)?;
         let layout = layout(&folder, is_written, architecture, padding_id);
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
+        let dimension = postprocess.dimension(options)?;
+        let threads = blueprint.surroundings.threads;
+        let probe = Probe {
+            tokenization: &tokenization,
+            layout,
+            postprocess: Arc::clone(&postprocess),
+            threads,
+            options: RowOptions { prompt_tokens: 0, postprocess: options, dimension },
+        };
+        let Selection { backends, session, not_used } = opening.close(&blueprint, &probe)?;
+        assumptions.extend(not_used.iter().map(NotUsed::sentence));
+        let first = backends.first().ok_or_else(|| EmbeddingError::internal("no provider was chosen"))?.get()?;
         let info = ModelInfo {
-            family,
-            source: name,
-            dimension: postprocess.dimension(options)?,
+            family: blueprint.source.family.clone(),
+            source: blueprint.source.name.clone(),
+            dimension,
             max_seq_length: max_tokens,
             pooling: pooling_names(&folder, kind),
             vocabulary_size: bounds.vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
-            parameters,
+            parameters: blueprint.source.parameters,
+            dtype: first.execution.dtype.name.to_owned(),
+            provider: first.execution.name.clone(),
+            threads,
             assumptions,
-            ..described(&folder, settings)
+            ..described(&folder)
         };
-        let forward = Arc::new(Forward { factory, ports, kind, layout, postprocess: Arc::clone(&postprocess), width });
-        Ok((Self { info, folder, tokenization, postprocess, truncate_dim, padding_id }, forward, session))
+        let failover = Failover::new(backends.iter().map(|backend| backend.name.clone()).collect());
+        let backends = backends.into_iter().map(Arc::new).collect();
+        let forward = Arc::new(Forward { backends, failover, layout, postprocess: Arc::clone(&postprocess) });
+        let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id };
+        Ok(Loaded { model, forward, session, not_used })
     }
 
     /// What was loaded.
@@ -130,22 +156,21 @@ impl Model {
     }
 }
 
-/// The session and the tokenizer, which take as long to make as each other.
-fn side_by_side<T: Send, U: Send>(
-    session: impl FnOnce() -> Result<(T, U)> + Send,
+/// The sessions and the tokenizer, which take as long to make as each other.
+fn side_by_side<T: Send>(
+    sessions: impl FnOnce() -> Result<T> + Send,
     tokenization: impl FnOnce() -> Result<Tokenization>,
-) -> Result<(T, U, Tokenization)> {
+) -> Result<(T, Tokenization)> {
     std::thread::scope(|scope| {
-        let session = scope.spawn(session);
+        let sessions = scope.spawn(sessions);
         let tokenization = tokenization();
-        let session = session.join().map_err(|_| EmbeddingError::internal("making a session panicked"))?;
-        let (factory, session) = session?;
-        Ok((factory, session, tokenization?))
+        let sessions = sessions.join().map_err(|_| EmbeddingError::internal("making a session panicked"))?;
+        Ok((sessions?, tokenization?))
     })
 }
 
-/// What the folder and the settings say of a model; the rest is for the graph to say.
-fn described(folder: &ModelFolder, settings: &LoadSettings) -> ModelInfo {
+/// What the folder says of a model; the rest is for the graph and the settings to say.
+fn described(folder: &ModelFolder) -> ModelInfo {
     ModelInfo {
         name: model_name(&folder.path),
         path: folder.path.display().to_string(),
@@ -154,9 +179,6 @@ fn described(folder: &ModelFolder, settings: &LoadSettings) -> ModelInfo {
         default_prompt_name: folder.prompts.default_prompt_name.clone(),
         similarity_fn_name: folder.similarity.name().to_owned(),
         padding_side: side_name(folder.tokenizer.padding_side).to_owned(),
-        dtype: "float32".to_owned(),
-        provider: settings.provider.clone(),
-        threads: settings.threads,
         ..ModelInfo::default()
     }
 }
@@ -214,40 +236,6 @@ pub(crate) fn trained_tokens(folder: &ModelFolder, architecture: Option<&Archite
 fn said_positions(folder: &ModelFolder) -> Option<usize> {
     let config: &Document = folder.transformer.as_ref()?;
     config.optional_usize_in("max_position_embeddings", 1..=1 << 30).ok().flatten()
-}
-
-/// What to feed and read; the width of what is read.
-fn ports(
-    file: &Path,
-    written: Option<&Architecture>,
-    session: &LoadedSession,
-    token_dimension: Option<usize>,
-) -> Result<(Ports, OutputKind, usize)> {
-    if let Some(architecture) = written {
-        let feed = |port: crate::runtime::session::Port| {
-            let feed = match port.name.as_str() {
-                "attention_mask" => Feed::AttentionMask,
-                "position_ids" => Feed::PositionIds,
-                "token_type_ids" => Feed::TokenTypeIds,
-                _ => Feed::InputIds,
-            };
-            (port.name, feed, false)
-        };
-        let feeds = session.inputs().into_iter().map(feed).collect();
-        let ports = Ports { feeds, output: "last_hidden_state".to_owned(), output_type: OutputType::Float32 };
-        return Ok((ports, OutputKind::Tokens, architecture.hidden_size));
-    }
-    let found = discover(file, &session.inputs(), &session.outputs())?;
-    let width = match found.kind {
-        OutputKind::Tokens => found.width.or(token_dimension),
-        OutputKind::Sentence => found.width,
-    };
-    let width = width.ok_or_else(|| {
-        let problem =
-            format!("the output {:?} does not say how wide it is, and neither does config.json", found.ports.output);
-        EmbeddingError::invalid_model(file, problem)
-    })?;
-    Ok((found.ports, found.kind, width))
 }
 
 pub(crate) fn postprocess(folder: &ModelFolder, kind: OutputKind, width: usize, file: &Path) -> Result<Postprocess> {

@@ -1,14 +1,17 @@
 //! Where the graph of a model folder comes from: written from the weights, or an ONNX file.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::{other_weights, recognize_file};
 use crate::graph::{Architecture, Author, Target, author, known_model_types};
 use crate::onnx::OnnxFile;
+use crate::onnx::proto::ModelProto;
 use crate::runtime::initializers::Initializers;
 use crate::runtime::session::{Graph, LongGraph};
+use crate::runtime::work::Work;
 use crate::weights::Weights;
 
 /// Where the weights are: one file, or the index of several. transformers takes the one where both are there.
@@ -17,6 +20,7 @@ pub const WEIGHTS: [&str; 2] = ["model.safetensors", "model.safetensors.index.js
 pub const ONNX_FILES: &[&str] = &["onnx/model.onnx", "model.onnx"];
 
 /// What to run, and what is known of it.
+#[derive(Clone)]
 pub struct Source {
     /// Where the graph comes from.
     pub origin: Origin,
@@ -31,11 +35,22 @@ pub struct Source {
 }
 
 /// Where a graph comes from.
+#[derive(Clone)]
 pub enum Origin {
     /// Written from the weights.
-    Weights(Box<dyn Author>, Weights),
+    Weights(Arc<dyn Author>, Arc<Weights>),
     /// An ONNX file.
     File(PathBuf),
+}
+
+/// A graph ready for sessions, and what is to be known of it.
+pub struct ReadyGraph {
+    /// The graph.
+    pub graph: Graph,
+    /// The weights that other graphs of the model can have too.
+    pub weights: Option<Arc<Initializers>>,
+    /// The work of its nodes.
+    pub work: Work,
 }
 
 impl Origin {
@@ -47,24 +62,40 @@ impl Origin {
         }
     }
 
-    /// The graph, ready for sessions; weights are converted by `threads` threads.
-    pub fn graph(self, target: &Target, threads: usize) -> Result<Graph> {
+    /// The graph for `target`, ready for sessions; weights that are not among `known` are converted by `threads`
+    /// threads.
+    pub fn graph(&self, target: &Target, threads: usize, known: Option<&Arc<Initializers>>) -> Result<ReadyGraph> {
         match self {
             Self::Weights(author, weights) => {
-                let written = author.write(&weights, target, None)?;
+                let written = author.write(weights, target, None)?;
                 tracing::debug!(nodes = written.nodes, "wrote the graph");
-                let initializers = Initializers::new(written.initializers, threads)?;
-                let folder = weights.folder().to_owned();
-                let long = target.for_one_long_text();
-                let long = LongGraph(Box::new(move || Ok(author.write(&weights, &long, None)?.model)));
-                Ok(Graph::Written { model: written.model, initializers, folder, long })
+                let initializers = Arc::new(Initializers::beside(known, written.initializers, threads)?);
+                let long = (target.shape.is_none()).then(|| {
+                    let (author, weights, long) = (Arc::clone(author), Arc::clone(weights), target.for_one_long_text());
+                    LongGraph(Box::new(move || Ok(author.write(&weights, &long, None)?.model)))
+                });
+                let work = work(&written.model, author.architecture().hidden_size);
+                let shared = Some(Arc::clone(&initializers));
+                let graph =
+                    Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned(), long };
+                Ok(ReadyGraph { graph, weights: shared, work })
             }
-            Self::File(path) => match recognize_file(&path) {
-                Some(meaning) => Err(EmbeddingError::invalid_model(&path, meaning)),
-                None => Ok(Graph::File(path)),
+            Self::File(path) => match recognize_file(path) {
+                Some(meaning) => Err(EmbeddingError::invalid_model(path, meaning)),
+                None => {
+                    // Where the file cannot be decoded, ONNX Runtime says what is wrong with it.
+                    let graph = OnnxFile::open(path).ok().and_then(|file| file.model.graph);
+                    let work = graph.map_or_else(Work::default, |graph| Work::of(&graph, 0));
+                    Ok(ReadyGraph { graph: Graph::File(path.clone()), weights: None, work })
+                }
             },
         }
     }
+}
+
+fn work(model: &[u8], hidden: usize) -> Work {
+    let graph = <ModelProto as prost::Message>::decode(model).ok().and_then(|model| model.graph);
+    graph.map_or_else(Work::default, |graph| Work::of(&graph, hidden))
 }
 
 /// Which graph runs, before anything large is read.
@@ -133,7 +164,7 @@ fn written_source(author: Box<dyn Author>, folder: &ModelFolder, file: &str) -> 
         name: file.to_owned(),
         family: architecture.family.clone(),
         parameters: weights.parameters(),
-        origin: Origin::Weights(author, weights),
+        origin: Origin::Weights(Arc::from(author), Arc::new(weights)),
         architecture: Some(architecture),
     })
 }

@@ -7,14 +7,11 @@ use super::proto::{
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
-use super::target::Arithmetic;
+use super::target::{Arithmetic, Dialect, Target};
 use crate::weights::{StoredTensor, StoredType};
 
 /// ONNX Runtime's own operators (fused attention, activations).
 pub const MICROSOFT: &str = "com.microsoft";
-/// Operator set of the standard domain; ONNX Runtime 1.24, the oldest we accept, knows 24.
-const OPSET: i64 = 23;
-const IR_VERSION: i64 = 11;
 
 /// A tensor inside the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,19 +89,21 @@ pub struct GraphBuilder {
     initializers: Vec<Initializer>,
     weights_file: String,
     arithmetic: Arithmetic,
+    dialect: Dialect,
     /// Put before the names of a graph inside another, which sees the other's.
     prefix: String,
 }
 
 impl GraphBuilder {
-    /// An empty graph over the weights in a file of the name `weights_file`.
-    pub fn new(name: &str, weights_file: &str, arithmetic: Arithmetic) -> Self {
+    /// An empty graph for `target` over the weights in a file of the name `weights_file`.
+    pub fn new(name: &str, weights_file: &str, target: &Target) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
         Self {
             graph,
             initializers: Vec::new(),
             weights_file: weights_file.to_owned(),
-            arithmetic,
+            arithmetic: target.arithmetic,
+            dialect: target.dialect,
             prefix: String::new(),
         }
     }
@@ -113,7 +112,8 @@ impl GraphBuilder {
     pub fn nested(&self) -> Self {
         let prefix = format!("body_{}_", self.graph.node.len());
         let graph = GraphProto { name: format!("{prefix}graph"), ..GraphProto::default() };
-        Self { graph, initializers: Vec::new(), weights_file: String::new(), arithmetic: self.arithmetic, prefix }
+        let (arithmetic, dialect) = (self.arithmetic, self.dialect);
+        Self { graph, initializers: Vec::new(), weights_file: String::new(), arithmetic, dialect, prefix }
     }
 
     /// The graph of a body, which has no weights of its own.
@@ -282,12 +282,13 @@ impl GraphBuilder {
     pub fn finish(self) -> WrittenGraph {
         let nodes = self.graph.node.len();
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+        let (ir_version, operators) = self.dialect.versions();
         let model = ModelProto {
-            ir_version: IR_VERSION,
+            ir_version,
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![opset("", OPSET), opset(MICROSOFT, 1)],
+            opset_import: vec![opset("", operators), opset(MICROSOFT, 1)],
             ..ModelProto::default()
         };
         WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, nodes }

@@ -28,7 +28,7 @@ mod transformer;
 mod writer;
 
 pub use builder::{Initializer, InitializerData, WrittenGraph};
-pub use target::{Arithmetic, Batches, Dialect, Padding, StaticShape, Target};
+pub use target::{Arithmetic, Batches, Dialect, Lookup, Padding, StaticShape, Target};
 
 use settings::{DIMENSION, Sizes};
 

@@ -9,8 +9,31 @@ pub enum Dialect {
     /// The operators that ONNX Runtime computes as one on a CPU or a GPU: `Attention`, `RotaryEmbedding`,
     /// `RMSNormalization`.
     Fused,
-    /// The small operators that CoreML's ML programs consist of; every shape fixed.
+    /// The small operators that CoreML's ML programs consist of, and that every other provider knows; every shape
+    /// fixed.
     Plain,
+}
+
+impl Dialect {
+    /// Version of the file format and of the standard operators. Providers other than the CPU know the newest operators
+    /// last, and what they do not know they leave to the CPU without a word.
+    pub fn versions(self) -> (i64, i64) {
+        match self {
+            // ONNX Runtime 1.24, the oldest we accept, knows 24.
+            Self::Fused => (11, 23),
+            // The first with `Gelu`.
+            Self::Plain => (9, 20),
+        }
+    }
+}
+
+/// The operator that looks up rows of a table of embeddings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lookup {
+    /// `Gather`, which every provider knows. CoreML takes it of constants that are not weights only.
+    Gather,
+    /// `GatherND`, which CoreML takes of any.
+    GatherNd,
 }
 
 /// The type of the arithmetic.
@@ -73,6 +96,8 @@ pub enum Batches {
 pub struct Target {
     /// The operators.
     pub dialect: Dialect,
+    /// The operator for tables.
+    pub lookup: Lookup,
     /// The type of the arithmetic.
     pub arithmetic: Arithmetic,
     /// The shape, where it is fixed.
@@ -92,14 +117,17 @@ impl Target {
     /// The CPU provider: fused operators, single precision, any shape.
     pub const CPU: Self = Self {
         dialect: Dialect::Fused,
+        lookup: Lookup::Gather,
         arithmetic: Arithmetic::Float32,
         shape: None,
         max_tokens: usize::MAX,
         padding: Padding::Behind,
         batches: Batches::Padded,
     };
-    /// CoreML: small operators, one shape.
-    pub const COREML: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
+    /// Any other provider: small operators, one shape.
+    pub const PLAIN: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
+    /// CoreML: the same, with tables looked up by an operator that it takes.
+    pub const COREML: Self = Self { lookup: Lookup::GatherNd, ..Self::PLAIN };
     /// Graphics processors: fused operators, half precision, any shape.
     pub const GPU: Self = Self { arithmetic: Arithmetic::Float16, ..Self::CPU };
 
@@ -118,6 +146,12 @@ impl Target {
     #[must_use]
     pub fn with_shape(self, batch: usize, sequence: usize) -> Self {
         Self { shape: Some(StaticShape { batch, sequence }), max_tokens: sequence, ..self }
+    }
+
+    /// The same with tables looked up by `Gather`.
+    #[must_use]
+    pub fn with_plain_gather(self) -> Self {
+        Self { lookup: Lookup::Gather, ..self }
     }
 
     /// The same for programs that pad on either side.

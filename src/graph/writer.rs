@@ -7,7 +7,7 @@
 use super::attention::{Shared, dimension};
 use super::builder::{Attribute, GraphBuilder, Value, WrittenGraph};
 use super::proto::DataType;
-use super::target::{Arithmetic, Dialect, StaticShape, Target};
+use super::target::{Arithmetic, Dialect, Lookup, StaticShape, Target};
 use super::transformer::{Layer, Norms, Transformer};
 use crate::error::{EmbeddingError, Result};
 use crate::postprocess::Postprocess;
@@ -47,7 +47,7 @@ impl<'a> Writer<'a> {
     /// Nothing written yet but the inputs.
     pub fn new(transformer: &'a Transformer, weights: &'a Weights, target: &Target) -> Self {
         let target = target.with_max_tokens(transformer.architecture.max_tokens);
-        let mut builder = GraphBuilder::new(&transformer.architecture.family, weights.file_name(), target.arithmetic);
+        let mut builder = GraphBuilder::new(&transformer.architecture.family, weights.file_name(), &target);
         let dimensions = sequence_dimensions(target.shape);
         let dimensions = [dimensions[0].as_str(), dimensions[1].as_str()];
         let input_ids = builder.input("input_ids", DataType::Int64, &dimensions);
@@ -141,16 +141,16 @@ impl<'a> Writer<'a> {
         self.builder.input(name, DataType::Int64, &[&dimensions[0], &dimensions[1]])
     }
 
-    /// Rows of a table. CoreML takes a `Gather` only of constants that are not weights, a `GatherND` of any.
+    /// Rows of a table.
     fn look_up(&mut self, table: &StoredTensor, ids: &Value) -> Value {
         let float_type = self.builder.float_type();
         let (stored, stored_type) = match self.target.dialect {
             Dialect::Fused => self.builder.table(table),
             Dialect::Plain => (self.builder.weight(table), float_type),
         };
-        let rows = match self.target.dialect {
-            Dialect::Fused => self.builder.node("Gather", &[&stored, ids], &[]),
-            Dialect::Plain => {
+        let rows = match self.target.lookup {
+            Lookup::Gather => self.builder.node("Gather", &[&stored, ids], &[]),
+            Lookup::GatherNd => {
                 let shape = self.builder.integers(&[-1, 1]);
                 let ids = self.builder.node("Reshape", &[ids, &shape], &[]);
                 self.builder.node("GatherND", &[&stored, &ids], &[])

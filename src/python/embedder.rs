@@ -1,5 +1,6 @@
 //! `Embedder` for Python: converts, detaches from the interpreter, calls, converts.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::cancellation::CancellationToken;
+use super::diagnosis::{self, PlugInArgument};
 use super::exceptions::raise;
 use super::results::{self, Usage};
 use super::texts::Texts;
@@ -19,7 +21,17 @@ use crate::error::{EmbeddingError, Result};
 use crate::options::{EncodeOptions, Role};
 use crate::provider::{BatchEmbeddingRequest, checked_inputs};
 use crate::runtime::pool::LOOK_UP;
+use crate::runtime::providers::ProviderRequest;
 use crate::tokenization::Truncation;
+
+/// A provider's name, settings by our names, options of ONNX Runtime's own.
+type ProviderArgument = (String, BTreeMap<String, String>, BTreeMap<String, String>);
+
+fn request((name, settings, options): ProviderArgument) -> ProviderRequest {
+    let request = ProviderRequest::named(name);
+    let request = settings.into_iter().fold(request, |request, (name, value)| request.setting(name, value));
+    options.into_iter().fold(request, |request, (key, value)| request.option(key, value))
+}
 
 type Rows<'py> = (Bound<'py, PyArray2<f32>>, Usage);
 
@@ -33,19 +45,30 @@ pub struct PyEmbedder {
 #[pymethods]
 impl PyEmbedder {
     #[new]
-    #[pyo3(signature = (folder, *, providers, threads, max_seq_length, truncate_dim, dtype, onnx_file))]
+    #[pyo3(signature = (
+        folder, *, providers, plug_ins, cache, threads, max_seq_length, truncate_dim, dtype, onnx_file
+    ))]
     #[allow(clippy::too_many_arguments)] // Python's keywords.
     fn new(
         py: Python<'_>,
         folder: PathBuf,
-        providers: Vec<String>,
+        providers: Vec<ProviderArgument>,
+        plug_ins: Vec<PlugInArgument>,
+        cache: Option<PathBuf>,
         threads: Option<usize>,
         max_seq_length: Option<usize>,
         truncate_dim: Option<usize>,
         dtype: &str,
         onnx_file: Option<PathBuf>,
     ) -> PyResult<Self> {
-        let mut builder = Embedder::builder(folder).providers(providers).dtype(dtype);
+        let mut builder = Embedder::builder(folder).providers(providers.into_iter().map(request)).dtype(dtype);
+        for plug_in in diagnosis::plug_ins(plug_ins) {
+            builder = builder.plug_in(plug_in);
+        }
+        builder = match cache {
+            Some(folder) => builder.cache(folder),
+            None => builder,
+        };
         builder = match threads {
             Some(threads) => builder.threads(threads),
             None => builder,
@@ -172,9 +195,21 @@ impl PyEmbedder {
         Ok(dict)
     }
 
-    /// Where ONNX Runtime placed the nodes.
-    fn placement<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
-        self.embedder.placement().iter().map(|placement| results::placement(py, placement)).collect()
+    /// Where ONNX Runtime placed the nodes, which providers are not used, and what failed.
+    fn placement<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        results::placement(py, &self.embedder.placement())
+    }
+
+    /// Makes the sessions of a provider that compiles one for each shape.
+    #[pyo3(signature = (*, max_length, batch_sizes))]
+    #[allow(clippy::needless_pass_by_value)] // The interpreter hands arguments over.
+    fn warm_up(&self, py: Python<'_>, max_length: Option<usize>, batch_sizes: Option<Vec<usize>>) -> PyResult<usize> {
+        py.detach(|| self.embedder.warm_up(max_length, batch_sizes.as_deref())).map_err(|error| raise(py, &error))
+    }
+
+    /// Failures in use that were not returned before.
+    fn new_failures<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        self.embedder.new_failures().iter().map(|event| results::event(py, event)).collect()
     }
 }
 

@@ -1,6 +1,7 @@
 //! The compiled module `oxembed._core`: a table of contents. Its types are in `python/oxembed/_core.pyi`.
 
 mod cancellation;
+mod diagnosis;
 mod embedder;
 mod exceptions;
 mod export;
@@ -37,5 +38,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(known_model_types, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(inspect::inspect, module)?)?;
+    module.add_function(wrap_pyfunction!(diagnosis::diagnose, module)?)?;
+    module.add_function(wrap_pyfunction!(diagnosis::provider_table, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

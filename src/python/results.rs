@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
+use crate::embedder::PlacementReport;
+use crate::failover::FailureEvent;
 use crate::info::ModelInfo;
 use crate::options;
 use crate::runtime::placement::Placement;
@@ -78,12 +80,43 @@ pub fn model_info<'py>(py: Python<'py>, info: &ModelInfo) -> PyResult<Bound<'py,
     Ok(dict)
 }
 
-/// One session of `placement()`.
-pub fn placement<'py>(py: Python<'py>, placement: &Placement) -> PyResult<Bound<'py, PyDict>> {
+/// `placement()` as a dict of plain values.
+pub fn placement<'py>(py: Python<'py>, report: &PlacementReport) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let sessions =
+        report.sessions.iter().map(|session| session_placement(py, session)).collect::<PyResult<Vec<_>>>()?;
+    dict.set_item("sessions", sessions)?;
+    let not_used = report.not_used.iter().map(|not| {
+        let dict = PyDict::new(py);
+        dict.set_item("provider", &not.provider)?;
+        dict.set_item("reason", &not.reason)?;
+        Ok(dict)
+    });
+    dict.set_item("not_used", not_used.collect::<PyResult<Vec<_>>>()?)?;
+    dict.set_item("events", report.events.iter().map(|each| event(py, each)).collect::<PyResult<Vec<_>>>()?)?;
+    dict.set_item("failures", report.failures)?;
+    Ok(dict)
+}
+
+fn session_placement<'py>(py: Python<'py>, placement: &Placement) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("session", &placement.session)?;
+    dict.set_item("provider", &placement.provider)?;
+    dict.set_item("device", &placement.device)?;
     dict.set_item("threads", placement.threads)?;
     dict.set_item("providers", placement.providers.clone())?;
+    dict.set_item("work", placement.work.clone())?;
     dict.set_item("nodes", placement.nodes())?;
+    Ok(dict)
+}
+
+/// A failure in use.
+pub fn event<'py>(py: Python<'py>, event: &FailureEvent) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("provider", &event.provider)?;
+    dict.set_item("next", &event.next)?;
+    dict.set_item("message", &event.message)?;
+    dict.set_item("texts", event.texts)?;
+    dict.set_item("unix_time", event.unix_time)?;
     Ok(dict)
 }

@@ -28,6 +28,8 @@ pub struct Initializers {
     mapped: Vec<StoredTensor>,
     /// Those of the others that were converted.
     _converted: Converted,
+    /// Whose values some of these are.
+    _known: Option<Arc<Initializers>>,
     packs: bool,
 }
 
@@ -39,6 +41,28 @@ impl Initializers {
     /// `InferenceFailed` where ONNX Runtime refuses a value or there is not enough memory.
     pub fn new(initializers: Vec<Initializer>, threads: usize) -> Result<Self> {
         Self::with_packing_limit(initializers, threads, PACKING_LIMIT)
+    }
+
+    /// As [`new`](Self::new), with the values of `known` where both have the same weight: graphs of several shapes over
+    /// one model have one copy.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn beside(known: Option<&Arc<Self>>, initializers: Vec<Initializer>, threads: usize) -> Result<Self> {
+        let Some(known) = known else { return Self::new(initializers, threads) };
+        let (mut shared, mut others) = (Vec::new(), Vec::new());
+        for initializer in initializers {
+            let value = known.values.iter().find(|(name, _)| *name == initializer.name);
+            match (&initializer.data, value) {
+                // What an author computes may depend on the shape.
+                (InitializerData::As(..) | InitializerData::Stored(_), Some(value)) => shared.push(value.clone()),
+                _ => others.push(initializer),
+            }
+        }
+        let mut made = Self::new(others, threads)?;
+        made.values.extend(shared);
+        made._known = Some(Arc::clone(known));
+        Ok(made)
     }
 
     /// As [`new`](Self::new), with another limit for copies of the weights.
@@ -69,7 +93,7 @@ impl Initializers {
             values.push((name, Arc::new(value)));
         }
         drop(copies);
-        Ok(Self { values, mapped, _converted: converted, packs })
+        Ok(Self { values, mapped, _converted: converted, _known: None, packs })
     }
 
     /// Name and value of each.

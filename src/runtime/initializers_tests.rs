@@ -10,6 +10,7 @@ use crate::batch::{Batch, Layout, TokenRow};
 use crate::config::{Document, Side};
 use crate::error::EmbeddingError;
 use crate::graph::{PositionScheme, Target, author};
+use crate::runtime::execution::Execution;
 use crate::runtime::library::library;
 use crate::runtime::session::{Feed, Graph, LoadedSession, LongGraph, OutputType, Ports, SessionFactory};
 use crate::weights::Weights;
@@ -31,8 +32,10 @@ impl Fixture {
         let initializers = Initializers::with_packing_limit(written.initializers, 2, limit).unwrap();
         assert_eq!(initializers.packs(), limit > 0);
         let long = LongGraph(Box::new(|| Err(EmbeddingError::internal("no text here is long"))));
-        let graph = Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned(), long };
-        let factory = Arc::new(SessionFactory::new(library(None).unwrap(), graph));
+        let (folder, initializers) = (weights.folder().to_owned(), Arc::new(initializers));
+        let graph = Graph::Written { model: written.model, initializers, folder, long: Some(long) };
+        let execution = Execution::cpu("float32").unwrap();
+        let factory = Arc::new(SessionFactory::new(library(None).unwrap(), graph, execution));
         let architecture = author.architecture();
         Self {
             session: factory.create(threads).unwrap(),

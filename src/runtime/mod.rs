@@ -1,12 +1,16 @@
-//! ONNX Runtime: its library, sessions over a model, where nodes were placed, and the pool of workers.
+//! ONNX Runtime: its library, providers, sessions over a model, where nodes were placed, and the pool of workers.
 
 mod available;
 mod converted;
+pub mod devices;
+pub mod execution;
 pub mod initializers;
 pub mod library;
 pub mod outputs;
 pub mod placement;
 pub mod pool;
 pub mod ports;
+pub mod providers;
 pub mod session;
 mod status;
+pub mod work;

@@ -7,6 +7,8 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::session::{RunOptions, Session};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
+use super::devices::first_line;
+use super::execution::Execution;
 use super::initializers::Initializers;
 use super::library::Library;
 use crate::batch::Batch;
@@ -21,11 +23,11 @@ pub enum Graph {
         /// The serialized model.
         model: Vec<u8>,
         /// Its weights.
-        initializers: Initializers,
+        initializers: Arc<Initializers>,
         /// The folder in which the weights lie.
         folder: PathBuf,
-        /// The graph for one long text, over the same weights.
-        long: LongGraph,
+        /// The graph for one long text, over the same weights, where there is one.
+        long: Option<LongGraph>,
     },
     /// An ONNX file of the model folder.
     File(PathBuf),
@@ -45,19 +47,21 @@ impl std::fmt::Debug for LongGraph {
 pub struct SessionFactory {
     library: Arc<Library>,
     graph: Graph,
+    execution: Execution,
     prepacked: PrepackedWeights,
 }
 
 impl SessionFactory {
     /// A factory; nothing is loaded yet.
-    pub fn new(library: Arc<Library>, graph: Graph) -> Self {
-        Self { library, graph, prepacked: PrepackedWeights::new() }
+    pub fn new(library: Arc<Library>, graph: Graph, execution: Execution) -> Self {
+        Self { library, graph, execution, prepacked: PrepackedWeights::new() }
     }
 
     /// A session that computes with `threads` threads.
     ///
     /// # Errors
-    /// `InvalidModel` where ONNX Runtime refuses an ONNX file, `InferenceFailed` where it refuses a written graph.
+    /// `InvalidModel` where ONNX Runtime refuses an ONNX file, `InferenceFailed` where it refuses a written graph,
+    /// `ProviderUnavailable` where it is another provider than the CPU that does.
     pub fn create(self: &Arc<Self>, threads: usize) -> Result<LoadedSession> {
         let model = match &self.graph {
             Graph::Written { model, .. } => model.as_slice(),
@@ -74,6 +78,9 @@ impl SessionFactory {
             Graph::File(path) => builder.commit_from_file(path),
         });
         let session = session.map_err(|error| match &self.graph {
+            _ if !self.execution.is_cpu() => {
+                self.execution.unavailable(format!("it refuses the model: {}", first_line(&error)))
+            }
             Graph::Written { .. } => {
                 EmbeddingError::inference_failed(format!("ONNX Runtime refused the written graph: {error}"))
                     .caused_by(error)
@@ -98,20 +105,38 @@ impl SessionFactory {
             .with_inter_threads(1)?
             // Spinning threads burn the cores that the next batch needs.
             .with_intra_op_spinning(false)?
-            // Shapes change with every batch: a pattern would be made for each and kept.
+            // Shapes change with every batch: a pattern would be made for each and kept. DirectML forbids patterns, and
+            // any execution but in sequence.
             .with_memory_pattern(false)?
+            .with_parallel_execution(false)?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+        if !self.execution.is_cpu() {
+            self.execution.put_into(&mut builder, &self.library)?;
+        }
         if let Graph::Written { initializers, folder, .. } = &self.graph {
-            builder = if initializers.packs() {
-                builder.with_prepacked_weights(&self.prepacked)?
-            } else {
-                builder.with_config_entry("session.disable_prepacking", "1")?
-            };
-            builder = builder
-                .with_config_entry("session.model_external_initializers_file_folder_path", folder.to_string_lossy())?;
+            let folder = folder.to_string_lossy();
+            builder = builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+            builder = self.with_weights(builder, initializers)?;
+        }
+        Ok(builder)
+    }
+
+    /// Other providers compile the weights into what they make of the graph, so they have to be part of it; on the CPU
+    /// they are handed to the finished session, which packs them once for all sessions.
+    fn with_weights(&self, mut builder: SessionBuilder, initializers: &Initializers) -> ort::Result<SessionBuilder> {
+        if !self.execution.is_cpu() {
             for (name, value) in initializers.values() {
-                builder = builder.with_initializer(name, Arc::clone(value))?;
+                builder = builder.with_external_initializer(name, Arc::clone(value))?;
             }
+            return Ok(builder);
+        }
+        builder = if initializers.packs() {
+            builder.with_prepacked_weights(&self.prepacked)?
+        } else {
+            builder.with_config_entry("session.disable_prepacking", "1")?
+        };
+        for (name, value) in initializers.values() {
+            builder = builder.with_initializer(name, Arc::clone(value))?;
         }
         Ok(builder)
     }
@@ -195,7 +220,7 @@ impl LoadedSession {
 impl LoadedSession {
     /// A text that is longer than a batch is always alone in one, so that its row does not depend on others.
     fn session_for(&mut self, batch: &Batch) -> Result<&mut Session> {
-        let Graph::Written { long, .. } = &self.factory.graph else { return Ok(&mut self.session) };
+        let Graph::Written { long: Some(long), .. } = &self.factory.graph else { return Ok(&mut self.session) };
         if batch.rows > 1 || batch.sequence <= TOKEN_BUDGET {
             return Ok(&mut self.session);
         }

@@ -27,6 +27,7 @@ use crate::error::{EmbeddingError, Result};
 #[derive(Debug, Clone)]
 pub struct Weights {
     path: PathBuf,
+    files: Vec<PathBuf>,
     /// One of the files, behind the links of a Hugging Face cache.
     real_path: PathBuf,
     tensors: BTreeMap<String, StoredTensor>,
@@ -50,6 +51,7 @@ impl Weights {
         let files = index.as_ref().map_or_else(|| Ok(vec![path.to_owned()]), Index::files)?;
         let mut weights = Self {
             path: path.to_owned(),
+            files: files.clone(),
             real_path: PathBuf::new(),
             tensors: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -92,6 +94,11 @@ impl Weights {
     /// Name of one of the files, in [`Weights::folder`].
     pub fn file_name(&self) -> &str {
         self.real_path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default()
+    }
+
+    /// The file, or all of several.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.files.clone()
     }
 
     /// The file, or the index of several.

@@ -1,0 +1,268 @@
+//! Which provider does the work: the one that was asked for, the first of a list that can, or the fastest that is right.
+
+mod fingerprint;
+mod parity;
+mod verdict;
+
+use std::sync::Arc;
+
+use crate::backend::{Backend, Blueprint, LaterBackend};
+use crate::error::{EmbeddingError, Result};
+use crate::failover::NotUsed;
+use crate::runtime::execution::{Execution, Surroundings};
+use crate::runtime::providers::{AUTO, CPU, PROVIDERS, Provider, ProviderRequest};
+use crate::runtime::session::LoadedSession;
+
+pub use parity::Probe;
+use verdict::{Trial, Verdict, VerdictFile};
+
+/// What was chosen.
+pub struct Selection {
+    /// The providers, the first of which was tried; the others take over where it fails.
+    pub backends: Vec<LaterBackend>,
+    /// The first session, where the first provider is the CPU.
+    pub session: Option<LoadedSession>,
+    /// Providers that were asked for and are not used.
+    pub not_used: Vec<NotUsed>,
+}
+
+/// The start of a choice: all that can be done without the tokenizer.
+pub struct Opening {
+    first: Backend,
+    session: Option<LoadedSession>,
+    not_used: Vec<NotUsed>,
+    /// What comes after the first in the user's list.
+    rest: Vec<ProviderRequest>,
+    /// A choice that has to be made by trying.
+    contest: Option<Contest>,
+    /// Whether the user named this provider and nothing else.
+    is_strict: bool,
+}
+
+struct Contest {
+    candidates: Vec<ProviderRequest>,
+    file: Option<VerdictFile>,
+}
+
+/// Takes the first of `requests` that can do the work, or the CPU, where a trial is needed to choose.
+///
+/// # Errors
+/// `ProviderUnavailable` where none can; what a single one says against it.
+pub fn open(blueprint: &Blueprint, requests: &[ProviderRequest]) -> Result<Opening> {
+    let mut not_used = Vec::new();
+    let mut last = None;
+    for (index, request) in requests.iter().enumerate() {
+        let rest = requests.get(index + 1..).unwrap_or_default().to_vec();
+        let opened = if request.name() == AUTO {
+            automatic(blueprint, &mut not_used)
+        } else {
+            named(blueprint, request, requests.len() > 1)
+        };
+        match opened {
+            Ok((first, session, contest)) => {
+                let is_strict = requests.len() == 1 && request.name() != AUTO;
+                return Ok(Opening { first, session, not_used, rest, contest, is_strict });
+            }
+            // Only the provider's own refusal is a step down: a broken model is broken everywhere.
+            Err(EmbeddingError::ProviderUnavailable { provider, message }) => {
+                not_used.push(NotUsed { provider: provider.clone(), reason: message.clone() });
+                last = Some(EmbeddingError::ProviderUnavailable { provider, message });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(match (last, not_used.len()) {
+        (Some(only), 1) if requests.len() == 1 => only,
+        _ => EmbeddingError::ProviderUnavailable {
+            provider: requests.iter().map(ProviderRequest::name).collect::<Vec<_>>().join(", "),
+            message: if not_used.is_empty() {
+                "no provider was named; \"auto\" and \"cpu\" always work".to_owned()
+            } else {
+                let each = not_used.iter().map(|not| format!("{}: {}", not.provider, not.reason)).collect::<Vec<_>>();
+                format!("none of the list can be used; \"cpu\" at its end always can. {}", each.join(". "))
+            },
+        },
+    })
+}
+
+fn named(blueprint: &Blueprint, request: &ProviderRequest, is_one_of_several: bool) -> Result<Opened> {
+    let surroundings = &blueprint.surroundings;
+    if is_one_of_several
+        && let Some(provider) = Provider::named(request.name())
+        && let Err(error) = provider.dtype(&surroundings.dtype)
+    {
+        let (provider, message) = (request.name().to_owned(), error.to_string());
+        return Err(EmbeddingError::ProviderUnavailable { provider, message });
+    }
+    let (backend, session) = blueprint.backend(Execution::find(request, surroundings)?)?;
+    Ok((backend, session, None))
+}
+
+type Opened = (Backend, Option<LoadedSession>, Option<Contest>);
+
+/// What is known to be the fastest; the CPU, where nothing else is there or it has to be tried.
+fn automatic(blueprint: &Blueprint, not_used: &mut Vec<NotUsed>) -> Result<Opened> {
+    let surroundings = &blueprint.surroundings;
+    let candidates = candidates(surroundings)?;
+    let cpu = || {
+        let (backend, session) = blueprint.backend(Execution::cpu(&surroundings.dtype)?)?;
+        Ok((backend, session))
+    };
+    if candidates.is_empty() {
+        let (backend, session) = cpu()?;
+        return Ok((backend, session, None));
+    }
+    let file = VerdictFile::of(blueprint, &candidates);
+    if let Some(verdict) = file.as_ref().and_then(VerdictFile::read) {
+        let mut lost = verdict.not_used();
+        if verdict.provider == CPU.name {
+            let (backend, session) = cpu()?;
+            not_used.append(&mut lost);
+            return Ok((backend, session, None));
+        }
+        let request = ProviderRequest::named(verdict.provider.as_str());
+        let found = Execution::find(&request, surroundings).and_then(|execution| blueprint.backend(execution));
+        match found {
+            Ok((backend, session)) if backend.execution.device() == verdict.device => {
+                not_used.append(&mut lost);
+                return Ok((backend, session, None));
+            }
+            Ok(_) => tracing::info!("the device is another than when the providers were tried; trying them again"),
+            Err(error) => tracing::info!(%error, "the provider that was the fastest is gone; trying them again"),
+        }
+    }
+    let (backend, session) = cpu()?;
+    Ok((backend, session, Some(Contest { candidates, file })))
+}
+
+/// Providers that seem to be there, besides the CPU.
+fn candidates(surroundings: &Surroundings) -> Result<Vec<ProviderRequest>> {
+    let built_in = surroundings.library.available_providers()?;
+    let is_there = |provider: &Provider| {
+        built_in.iter().any(|name| name == provider.runtime_name)
+            || surroundings
+                .plug_ins
+                .iter()
+                .any(|plug_in| !plug_in.providers.is_empty() && plug_in.may_bring(provider.runtime_name))
+    };
+    let automatic = PROVIDERS.iter().filter(|provider| provider.automatic && provider.name != CPU.name);
+    let known = automatic.filter(|provider| is_there(provider)).map(|provider| provider.name.to_owned());
+    let brought = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers);
+    let others = brought.filter(|name| Provider::named(name).is_none()).cloned();
+    let computes =
+        |name: &String| Provider::named(name).is_none_or(|provider| provider.dtype(&surroundings.dtype).is_ok());
+    Ok(known.chain(others).filter(computes).map(ProviderRequest::named).collect())
+}
+
+impl Opening {
+    /// What the graph takes and gives, whichever provider runs it.
+    pub fn interface(&self) -> &crate::backend::Interface {
+        &self.first.interface
+    }
+
+    /// The choice, made by trying the candidates where that is needed.
+    ///
+    /// # Errors
+    /// What fails on the CPU while it is compared with.
+    pub fn close(self, blueprint: &Blueprint, probe: &Probe<'_>) -> Result<Selection> {
+        let Self { mut first, mut session, mut not_used, rest, contest, is_strict } = self;
+        let mut behind: Vec<LaterBackend> = Vec::new();
+        if let Some(contest) = contest {
+            let outcome = contest.hold(blueprint, probe, first, session)?;
+            not_used.extend(outcome.not_used);
+            (first, session) = (outcome.winner, outcome.session);
+            behind.extend(outcome.cpu);
+        }
+        for not in &not_used {
+            tracing::warn!(provider = not.provider, "not used: {}", not.reason);
+        }
+        // A list goes on to its end, `auto` to the CPU, and a single name goes on to nothing.
+        let first_is_cpu = first.execution.is_cpu();
+        for request in rest.into_iter().filter(|request| request.name() != AUTO) {
+            behind.push(later(blueprint, request, 0));
+        }
+        let has_cpu = first_is_cpu || behind.iter().any(|backend| backend.name == CPU.name);
+        let is_automatic = !is_strict && behind.is_empty() && !first_is_cpu;
+        if !has_cpu && (is_automatic || first.longest() < blueprint.max_tokens) {
+            // Beside a single named provider only for texts that are too long for it.
+            let least_tokens = if is_automatic { 0 } else { first.longest() + 1 };
+            behind.push(later(blueprint, ProviderRequest::named(CPU.name), least_tokens));
+        }
+        let mut backends = vec![LaterBackend::ready(first)];
+        backends.extend(behind);
+        Ok(Selection { backends, session, not_used })
+    }
+}
+
+/// A provider that is prepared when the one before it fails.
+fn later(blueprint: &Blueprint, request: ProviderRequest, least_tokens: usize) -> LaterBackend {
+    let blueprint = blueprint.clone();
+    let name = request.name().to_owned();
+    let prepare = move || {
+        let execution = match Provider::named(request.name()) {
+            Some(provider) if provider.name == CPU.name => Execution::cpu_beside_others()?,
+            _ => Execution::find(&request, &blueprint.surroundings)?,
+        };
+        Ok(blueprint.backend(execution)?.0)
+    };
+    LaterBackend::new(name, least_tokens, Box::new(prepare))
+}
+
+struct Outcome {
+    winner: Backend,
+    session: Option<LoadedSession>,
+    /// The CPU, where it is not the winner.
+    cpu: Option<LaterBackend>,
+    not_used: Vec<NotUsed>,
+}
+
+impl Contest {
+    /// Tries every candidate against the CPU.
+    fn hold(
+        self,
+        blueprint: &Blueprint,
+        probe: &Probe<'_>,
+        cpu: Backend,
+        session: Option<LoadedSession>,
+    ) -> Result<Outcome> {
+        let busy = self.file.as_ref().and_then(VerdictFile::busy);
+        if let Some(reason) = busy {
+            let not_used = self.candidates.iter();
+            let not_used = not_used.map(|each| NotUsed { provider: each.name().to_owned(), reason: reason.clone() });
+            return Ok(Outcome { winner: cpu, session, cpu: None, not_used: not_used.collect() });
+        }
+        let trying = self.file.as_ref().map(VerdictFile::start);
+        let cpu = Arc::new(LaterBackend::ready(cpu));
+        let (reference, session) = probe.reference(&cpu, session)?;
+        let mut trials = Vec::new();
+        let mut best: Option<(Backend, f64)> = None;
+        for request in &self.candidates {
+            let tried = Execution::find(request, &blueprint.surroundings)
+                .and_then(|execution| blueprint.backend(execution))
+                .and_then(|(backend, _)| probe.candidate(backend, &reference));
+            let (trial, won) = match tried {
+                Ok((backend, measured)) => {
+                    let faster = reference.seconds / measured.seconds;
+                    let is_best = faster >= parity::WORTHWHILE
+                        && best.as_ref().is_none_or(|(_, seconds)| measured.seconds < *seconds);
+                    let trial = Trial::measured(request.name(), &measured, faster);
+                    (trial, is_best.then_some((backend, measured.seconds)))
+                }
+                Err(error) => (Trial::failed(request.name(), &error), None),
+            };
+            trials.push(trial);
+            best = won.or(best);
+        }
+        drop(trying);
+        let verdict = Verdict::new(best.as_ref().map(|(backend, _)| &backend.execution), trials);
+        if let Some(file) = &self.file {
+            file.write(&verdict);
+        }
+        let not_used = verdict.not_used();
+        let cpu = Arc::into_inner(cpu).ok_or_else(|| EmbeddingError::internal("the CPU is still in use"))?;
+        Ok(match best {
+            Some((winner, _)) => Outcome { winner, session: None, cpu: Some(cpu), not_used },
+            None => Outcome { winner: cpu.into_ready()?, session, cpu: None, not_used },
+        })
+    }
+}

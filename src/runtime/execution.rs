@@ -1,0 +1,229 @@
+//! A provider made ready for sessions: found, its settings checked, its device chosen.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ort::session::builder::SessionBuilder;
+
+use super::devices::{Device, PlugIn};
+use super::library::Library;
+use super::providers::{self, CPU, Chosen, Circumstances, Dtype, FLOAT32, Options, Provider, ProviderRequest};
+use crate::error::{EmbeddingError, Result};
+use crate::graph::Target;
+
+/// Where providers are looked for, and what they are given.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// ONNX Runtime.
+    pub library: Arc<Library>,
+    /// Libraries that bring providers.
+    pub plug_ins: Vec<PlugIn>,
+    /// The type of the arithmetic, by name.
+    pub dtype: String,
+    /// Threads that the process may use.
+    pub threads: usize,
+    /// A folder for what providers compile and what was found out about them.
+    pub cache: Option<PathBuf>,
+}
+
+/// How a provider is put into a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// It is part of the library.
+    BuiltIn,
+    /// By its device.
+    Device(Device),
+}
+
+/// A provider that is there.
+#[derive(Debug, Clone)]
+pub struct Execution {
+    /// Its row.
+    pub provider: &'static Provider,
+    /// The name it was asked for by.
+    pub name: String,
+    /// ONNX Runtime's name.
+    pub runtime_name: String,
+    /// The type it computes in.
+    pub dtype: Dtype,
+    /// Its settings.
+    pub chosen: Chosen,
+    options: Options,
+    place: Place,
+}
+
+impl Execution {
+    /// The CPU, which is always there.
+    ///
+    /// # Errors
+    /// `InvalidInput` where it does not compute in the type that was asked for.
+    pub fn cpu(dtype: &str) -> Result<Self> {
+        let request = ProviderRequest::named(CPU.name);
+        Ok(Self {
+            provider: CPU,
+            name: CPU.name.to_owned(),
+            runtime_name: CPU.runtime_name.to_owned(),
+            dtype: CPU.dtype(dtype)?,
+            chosen: request.chosen(CPU)?,
+            options: Options::new(),
+            place: Place::BuiltIn,
+        })
+    }
+
+    /// The CPU for what another provider leaves, whatever that computes in.
+    ///
+    /// # Errors
+    /// None in practice: the CPU computes in single precision.
+    pub fn cpu_beside_others() -> Result<Self> {
+        Self::cpu(FLOAT32.name)
+    }
+
+    /// Finds the provider of `request`.
+    ///
+    /// # Errors
+    /// `ProviderUnavailable` where it is not installed or has no device, `InvalidInput` for settings that it does not
+    /// have and types that it does not compute in.
+    pub fn find(request: &ProviderRequest, surroundings: &Surroundings) -> Result<Self> {
+        let (provider, runtime_name) = row(request.name(), surroundings)?;
+        let chosen = request.chosen(provider)?;
+        let dtype = provider.dtype(&surroundings.dtype)?;
+        if provider.name == CPU.name {
+            return Self::cpu(&surroundings.dtype);
+        }
+        let place = place(request.name(), provider, &runtime_name, &chosen, surroundings)?;
+        let cache = surroundings.cache.as_ref().map(|cache| cache.join(provider.name));
+        let circumstances = Circumstances {
+            dtype: dtype.name,
+            threads: surroundings.threads,
+            cache: cache.filter(|cache| std::fs::create_dir_all(cache).is_ok()),
+            is_plug_in: matches!(place, Place::Device(_)),
+            chosen: &chosen,
+        };
+        let options = chosen.completed((provider.options)(&circumstances));
+        Ok(Self { provider, name: request.name().to_owned(), runtime_name, dtype, chosen, options, place })
+    }
+
+    /// True for the CPU, whose sessions belong to workers and whose weights are packed.
+    pub fn is_cpu(&self) -> bool {
+        self.provider.name == CPU.name
+    }
+
+    /// The graph to write.
+    pub fn target(&self) -> Target {
+        self.provider.target(self.dtype, &self.chosen)
+    }
+
+    /// The device in words.
+    pub fn device(&self) -> String {
+        match &self.place {
+            Place::Device(device) => device.words(),
+            Place::BuiltIn if self.is_cpu() => "cpu".to_owned(),
+            Place::BuiltIn => String::new(),
+        }
+    }
+
+    /// Puts the provider into a session.
+    ///
+    /// # Errors
+    /// Whatever ONNX Runtime or the provider says against it.
+    pub fn put_into(&self, builder: &mut SessionBuilder, library: &Library) -> ort::Result<()> {
+        let Place::Device(device) = &self.place else {
+            return self.provider.append.to(builder, &self.runtime_name, &self.options);
+        };
+        let environment = &library.environment;
+        for (known, description) in environment.devices().zip(library.devices().unwrap_or_default()) {
+            if description == *device {
+                return providers::append_device(builder, environment, &known, &self.options);
+            }
+        }
+        Err(ort::Error::new(format!("the device {} is gone", device.words())))
+    }
+
+    /// An error that says why the provider cannot be used.
+    pub fn unavailable(&self, message: impl Into<String>) -> EmbeddingError {
+        unavailable(&self.name, message)
+    }
+}
+
+fn unavailable(name: &str, message: impl Into<String>) -> EmbeddingError {
+    EmbeddingError::ProviderUnavailable { provider: name.to_owned(), message: message.into() }
+}
+
+/// The row of a name, and ONNX Runtime's name for it.
+fn row(name: &str, surroundings: &Surroundings) -> Result<(&'static Provider, String)> {
+    if let Some(provider) = Provider::named(name) {
+        return Ok((provider, provider.runtime_name.to_owned()));
+    }
+    let brought = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers);
+    if let Some(brought) = brought.into_iter().find(|brought| is_called(brought, name)) {
+        return Ok((providers::PLUG_IN, brought.clone()));
+    }
+    let offered = surroundings.library.devices()?;
+    if let Some(device) = offered.iter().find(|device| is_called(&device.provider, name)) {
+        return Ok((providers::PLUG_IN, device.provider.clone()));
+    }
+    let known = providers::PROVIDERS.iter().map(|provider| provider.name).collect::<Vec<_>>().join(", ");
+    Err(unavailable(
+        name,
+        format!("no provider is called so; known are {known}, \"auto\", and the providers of installed plug-ins"),
+    ))
+}
+
+/// `Fast`, `fast` and `FastExecutionProvider` are the same.
+fn is_called(runtime_name: &str, name: &str) -> bool {
+    let short = |name: &str| name.strip_suffix("ExecutionProvider").unwrap_or(name).to_lowercase();
+    short(runtime_name) == short(name)
+}
+
+fn place(
+    name: &str,
+    provider: &Provider,
+    runtime_name: &str,
+    chosen: &Chosen,
+    surroundings: &Surroundings,
+) -> Result<Place> {
+    let library = &surroundings.library;
+    let built_in = library.available_providers()?;
+    if built_in.iter().any(|known| known == runtime_name) {
+        return Ok(Place::BuiltIn);
+    }
+    let mut problems = Vec::new();
+    let mut loaded = Vec::new();
+    for plug_in in surroundings.plug_ins.iter().filter(|plug_in| plug_in.may_bring(runtime_name)) {
+        match library.register_plug_in(plug_in) {
+            Ok(()) => loaded.push(plug_in.path.display().to_string()),
+            Err(EmbeddingError::ProviderUnavailable { message, .. }) => problems.push(message),
+            Err(error) => return Err(error),
+        }
+    }
+    let devices = library.devices()?;
+    let kind = chosen.get("device");
+    let mut mine = devices.into_iter().filter(|device| device.provider == runtime_name);
+    if let Some(device) = mine.find(|device| kind.is_none_or(|kind| device.kind == kind)) {
+        return Ok(Place::Device(device));
+    }
+    if !problems.is_empty() {
+        return Err(unavailable(name, problems.join("; ")));
+    }
+    if !loaded.is_empty() {
+        let kind = kind.map_or_else(String::new, |kind| format!(" of the kind {kind:?}"));
+        let message =
+            format!("its plug-in {} is installed and finds no device{kind} on this machine", loaded.join(", "));
+        return Err(unavailable(name, message));
+    }
+    Err(unavailable(name, not_installed(provider, &built_in, library)))
+}
+
+fn not_installed(provider: &Provider, built_in: &[String], library: &Library) -> String {
+    if !provider.exists_here() {
+        let systems = provider.systems.join(" and ");
+        return format!("it exists on {systems} only, and this is {}", std::env::consts::OS);
+    }
+    format!(
+        "it is not installed: ONNX Runtime {} at {} has {}, and no plug-in brings it. This may make it available: {}",
+        library.version,
+        library.path.display(),
+        built_in.join(", "),
+        provider.remedy
+    )
+}

@@ -1,0 +1,46 @@
+//! TensorRT for RTX: NVIDIA's compiler for the graphics processors of personal computers, as a plug-in.
+
+use super::setting::FLAG;
+use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
+use crate::graph::Target;
+
+/// The row.
+pub const PROVIDER: Provider = Provider {
+    name: "nv_tensorrt_rtx",
+    runtime_name: "NvTensorRTRTXExecutionProvider",
+    description: "NVIDIA's compiler for the graphics processors of personal computers",
+    dtypes: &[FLOAT32, FLOAT16],
+    shapes: Shapes::Ladder { token_budget: 4096 },
+    target: Target::PLAIN,
+    settings: SETTINGS,
+    options,
+    append: Append::ByName,
+    remedy: "pip install onnxruntime-ep-nv-tensorrt-rtx",
+    systems: &["linux", "windows"],
+    automatic: true,
+};
+
+const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "device_id",
+        runtime_key: Some("device_id"),
+        kind: Kind::Count { least: 0, most: 1023 },
+        default: Some("0"),
+        description: "which of several graphics processors, counted from 0",
+    },
+    Setting {
+        name: "cuda_graph",
+        runtime_key: Some("enable_cuda_graph"),
+        kind: FLAG,
+        default: None,
+        description: "record the kernels of a shape and start them as one",
+    },
+];
+
+fn options(circumstances: &Circumstances<'_>) -> Options {
+    let mut options = circumstances.chosen.runtime_options();
+    if let Some(folder) = &circumstances.cache {
+        options.push(("nv_runtime_cache_path".to_owned(), folder.to_string_lossy().into_owned()));
+    }
+    options
+}
