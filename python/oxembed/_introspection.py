@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from oxembed import similarity as _similarity
+from oxembed._failures import told_of_failures
 from oxembed._lifecycle import NativeCall
 from oxembed._options import optional_positive_int, positive_int
 from oxembed._texts import strings
@@ -199,8 +200,9 @@ class Introspection:
             >>> Embedder().health_check().healthy
             True
         """
-        with NativeCall():
-            values: dict[str, Any] = self._engine.core.health_check()
+        core = self._engine.core
+        with NativeCall(), told_of_failures(core):
+            values: dict[str, Any] = core.health_check()
         return HealthStatus(bool(values["healthy"]), str(values["message"]), float(values["latency_ms"]))
 
     def placement(self) -> Placement:
@@ -227,7 +229,8 @@ class Introspection:
             batch_sizes: Numbers of texts that are computed together; those that the provider uses unless given.
 
         Returns:
-            Number of sessions that were compiled.
+            Number of sessions that are ready, each for one shape; at most `max_sessions` of the provider, those for
+            short texts first.
 
         Raises:
             InvalidInputError: A number below 1.
@@ -236,10 +239,9 @@ class Introspection:
         Example:
             >>> from oxembed import Embedder
             >>> Embedder(provider="cpu").warm_up(max_length=64)
-            0
+            1
         """
         most = optional_positive_int("max_length", max_length)
         sizes = None if batch_sizes is None else [positive_int("batch_sizes", size) for size in batch_sizes]
-        lengths = None if most is None else list(range(1, min(most, self.max_seq_length) + 1))
         with NativeCall():
-            return self._engine.core.warm_up(lengths, sizes)
+            return self._engine.core.warm_up(max_length=most, batch_sizes=sizes)

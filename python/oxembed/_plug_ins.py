@@ -126,7 +126,8 @@ def _absolute(path: str) -> str:
 
 
 def _existing(source: str, library: str, providers: tuple[str, ...]) -> FoundPlugIn:
-    if Path(library).is_file():
+    # ONNX Runtime's convention: under a name that ends so, a plug-in offers devices that only compile.
+    if Path(library.removesuffix(".virtual")).is_file():
         return FoundPlugIn(source, library, providers, None)
     return FoundPlugIn(source, library, providers, f"there is no file {library}")
 

@@ -13,6 +13,7 @@ Example:
 from __future__ import annotations
 
 import json
+import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from oxembed import _cache, _core, _flavours, _nvidia, _plug_ins, hub, runtime
+from oxembed import _cache, _core, _flavours, _nvidia, _plug_ins, _processors, hub, runtime
 from oxembed._flavours import Flavour
 from oxembed._lifecycle import NativeCall
 from oxembed.exceptions import ServiceUnavailableError
@@ -219,18 +220,14 @@ def doctor() -> Diagnosis:
         >>> [provider.reason for provider in doctor().providers if provider.name == "coreml"] != []
         True
     """
+    found = _plug_ins.found()
     problem = None
     with NativeCall():
         try:
-            runtime.load_runtime()
+            values = _examined(found)
         except ServiceUnavailableError as error:
             problem = str(error)
-        library = runtime.loaded_library()
-        if library is not None:
-            _nvidia.preload(["auto"], library)
-        found = _plug_ins.found()
-        usable = [(one.library, list(one.providers)) for one in found if one.library and one.problem is None]
-        values: dict[str, Any] = json.loads(_core.diagnose(plug_ins=usable, runtime_problem=problem))
+            values = _without_runtime()
     flavours = tuple(_flavours.installed())
     caches = _caches()
     return Diagnosis(
@@ -244,10 +241,39 @@ def doctor() -> Diagnosis:
         plug_ins=_merged(found, values["plug_ins"]),
         devices=tuple(Device(**one) for one in values["devices"]),
         providers=tuple(ProviderState(**one) for one in values["providers"]),
-        threads=Threads(**values["threads"]),
+        threads=Threads(values["threads"], _processors.affinity(), _processors.cgroup_quota(), os.cpu_count() or 1),
         caches=caches,
         advice=(*_about_flavours(flavours), *_about_caches(caches)),
     )
+
+
+def _examined(found: Sequence[_plug_ins.FoundPlugIn]) -> dict[str, Any]:
+    """What the compiled module finds out with ONNX Runtime."""
+    runtime.load_runtime()
+    library = runtime.loaded_library()
+    if library is not None:
+        _nvidia.preload(["auto"], library)
+    usable = [(one.library, list(one.providers)) for one in found if one.library and one.problem is None]
+    values: dict[str, Any] = json.loads(_core.diagnose(plug_ins=usable))
+    return values
+
+
+def _without_runtime() -> dict[str, Any]:
+    """The same where there is no ONNX Runtime: no provider works, and first of all one is needed."""
+    rows: list[dict[str, Any]] = json.loads(_core.provider_table())
+    states = [
+        {
+            "name": row["name"],
+            "runtime_name": row["runtime_name"],
+            "works": False,
+            "reason": "there is no ONNX Runtime that works",
+            "remedy": None,
+        }
+        for row in rows
+        if row["runtime_name"]
+    ]
+    threads = _processors.affinity() or os.cpu_count() or 1
+    return {"library": None, "built_in": [], "devices": [], "plug_ins": [], "providers": states, "threads": threads}
 
 
 def _merged(found: Sequence[_plug_ins.FoundPlugIn], registered: Sequence[Mapping[str, Any]]) -> tuple[PlugIn, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from oxembed import Diagnosis, _cache, _core, _flavours, diagnosis, doctor, runtime
+from oxembed import Diagnosis, _cache, _core, _flavours, _processors, diagnosis, doctor, runtime
 from oxembed._commands.doctor import lines
 from oxembed._flavours import Flavour
 from oxembed.diagnosis import Advice, Cache, Device, Library, PlugIn, ProviderState, Threads
@@ -147,8 +147,56 @@ def test_what_speaks_against_a_folder(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
     assert "dangling is not a folder" in str(_cache.problem(tmp_path / "dangling"))
     assert _cache.problem(tmp_path / ("x" * 1_000)) is not None
-    if sys.platform == "linux":
-        assert _cache.problem(Path("/proc/oxembed")) == "/proc is not writable"
+    if hasattr(os, "geteuid") and os.geteuid() != 0:  # nothing is forbidden to root
+        tmp_path.chmod(0o500)
+        assert _cache.problem(tmp_path / "below") == f"{tmp_path} is not writable"
+        tmp_path.chmod(0o700)
+
+
+# Processors
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, None),
+        ({"proc/self/cgroup": "0::/\n"}, None),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "250000 100000\n"}, 2.5),
+        # What is above limits what is below it, and in a container the path leads nowhere.
+        ({"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/cpu.max": "100000 100000\n"}, 1.0),
+        (
+            {
+                "proc/self/cgroup": "0::/a/b\n",
+                "sys/fs/cgroup/a/cpu.max": "150000 100000\n",
+                "sys/fs/cgroup/a/b/cpu.max": "400000 100000\n",
+            },
+            1.5,
+        ),
+        ({"proc/self/cgroup": "0::/gone\n", "sys/fs/cgroup/cpu.max": "300000 100000\n"}, 3.0),
+        ({"proc/self/cgroup": "0::/../outside\n", "sys/fs/cgroup/cpu.max": "300000 100000\n"}, 3.0),
+        # The first version: a hierarchy for each controller, -1 where there is no limit.
+        (
+            {
+                "proc/self/cgroup": "5:memory:/x\n4:cpu,cpuacct:/x\n",
+                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_quota_us": "50000\n",
+                "sys/fs/cgroup/cpu,cpuacct/x/cpu.cfs_period_us": "100000\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us": "100000\n",
+            },
+            0.5,
+        ),
+        # Nonsense is no limit.
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "a lot\n"}, None),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "100000 0\n"}, None),
+        ({"proc/self/cgroup": "nonsense\n\n"}, None),
+    ],
+)
+def test_the_quota_of_a_cgroup(tmp_path: Path, files: dict[str, str], expected: float | None) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="ascii")
+    assert _processors.cgroup_quota(tmp_path) == expected
 
 
 # What is shown
@@ -295,13 +343,16 @@ def test_the_command_where_onnxruntime_is_missing_or_broken(tmp_path: Path, kind
     assert b"none that works" in done.stdout
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="/proc is a folder in which nobody can write")
-def test_the_command_with_a_home_that_cannot_be_written() -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="HOME has no meaning there")
+def test_the_command_with_a_home_that_cannot_be_written(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.write_bytes(b"")
     hidden = ("XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "OXEMBED_CACHE")
-    done = command(HOME="/proc", **dict.fromkeys(hidden, ""))
+    done = command(HOME=str(home), **dict.fromkeys(hidden, ""))
     assert (done.returncode, done.stderr) == (0, b"")
-    assert b"/proc is not writable" in done.stdout
-    assert b"OXEMBED_CACHE" in done.stdout
+    text = " ".join(done.stdout.decode().split())
+    assert f"{home} is not a folder: no model can be downloaded" in text
+    assert f"{home} is not a folder: what a provider compiles is compiled again in each process" in text
 
 
 def test_a_plug_in_that_is_no_library_is_a_line(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oxembed import _plug_ins
-from oxembed._plug_ins import found, usable
+from oxembed._plug_ins import FoundPlugIn, found, usable
 
 LIBRARY = "library.so"
 # As the published packages do it: OpenVINO's and WebGPU's, MLX's, ggml's, and one that says little.
@@ -81,7 +81,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_a_package_tells_its_library_and_providers(site: Path, kind: str) -> None:
     library = package(site, "onnxruntime_ep_example", SOURCES[kind])
     [one] = found([str(site)], {})
-    assert one == ("onnxruntime_ep_example", str(library), NAMES.get(kind, ("OneEP",)), None)
+    assert one == FoundPlugIn("onnxruntime_ep_example", str(library), NAMES.get(kind, ("OneEP",)), None)
     assert usable([one]) == [(str(library), list(one.providers))]
 
 

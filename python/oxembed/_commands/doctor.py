@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
-from oxembed._commands.console import can_write, shown, wrapped
+from oxembed._commands.console import can_write, shown
 from oxembed._commands.facts import write_json
 from oxembed.diagnosis import Cache, Diagnosis, PlugIn, ProviderState, Threads, doctor
 
@@ -116,6 +117,10 @@ def _row(name: str, items: list[str], *, whole: bool = False) -> Iterable[str]:
 
 
 def _sentence(head: str, text: str) -> Iterable[str]:
-    first, *rest = wrapped(shown(text), max(20, _COLUMNS - len(head)), _LINES) or [""]
+    width = max(20, _COLUMNS - len(head))
+    broken = textwrap.wrap(
+        shown(text), width, max_lines=_LINES, placeholder=" …", break_long_words=False, break_on_hyphens=False
+    )
+    first, *rest = broken or [""]
     yield f"{head}{first}".rstrip()
     yield from (f"{'':<{len(head)}}{line}" for line in rest)

@@ -62,7 +62,7 @@ def _placement(arguments: argparse.Namespace) -> Placement:
 
 def _placed(provider: str | None, placement: Placement | None, problem: str | None) -> Iterable[str]:
     if placement is not None:
-        yield from ["", f"Placement on {provider}", *(f"  {shown(line)}" for line in str(placement).splitlines())]
+        yield from ["", f"Placement on {provider}", *(f"  {line}" for line in str(placement).splitlines())]
     if problem is not None:
         yield from ["", f"Not placed on {provider}", *(f"  {line}" for line in _broken(problem, _COLUMNS - 2))]
 
