@@ -39,10 +39,9 @@ impl Ladder {
     /// text may have more.
     pub fn new(max_tokens: usize, token_budget: usize) -> Self {
         let top = max_tokens.clamp(1, LONGEST);
-        let mut lengths: Vec<usize> = (0..)
-            .map(|step| if step % 2 == 0 { SHORTEST << (step / 2) } else { (SHORTEST << (step / 2)) * 3 / 2 })
-            .take_while(|length| *length < top)
-            .collect();
+        let steps = std::iter::successors(Some(SHORTEST), |length| Some(length * 2));
+        let between = steps.flat_map(|length| [length, length / 2 * 3]);
+        let mut lengths: Vec<usize> = between.take_while(|length| *length < top).collect();
         lengths.push(top);
         Self { lengths, token_budget }
     }

@@ -1,6 +1,5 @@
 //! Which provider does the work: the one that was asked for, the first of a list that can, or the fastest that is right.
 
-mod fingerprint;
 mod parity;
 mod verdict;
 
@@ -94,7 +93,7 @@ fn named(blueprint: &Blueprint, request: &ProviderRequest, is_one_of_several: bo
         let (provider, message) = (request.name().to_owned(), error.to_string());
         return Err(EmbeddingError::ProviderUnavailable { provider, message });
     }
-    let (backend, session) = blueprint.backend(Execution::find(request, surroundings)?, SHORT_TEXT)?;
+    let (backend, session) = blueprint.backend(blueprint.execution(request)?, SHORT_TEXT)?;
     Ok((backend, session, None))
 }
 
@@ -121,7 +120,7 @@ fn automatic(blueprint: &Blueprint, not_used: &mut Vec<NotUsed>) -> Result<Opene
             return Ok((backend, session, None));
         }
         let request = ProviderRequest::named(verdict.provider.as_str());
-        let found = Execution::find(&request, surroundings);
+        let found = blueprint.execution(&request);
         let found = found.and_then(|execution| blueprint.backend(execution, SHORT_TEXT));
         match found {
             Ok((backend, session)) if backend.execution.device() == verdict.device => {
@@ -202,7 +201,7 @@ fn later(blueprint: &Blueprint, request: ProviderRequest, least_tokens: usize) -
     let prepare = move || {
         let execution = match Provider::named(request.name()) {
             Some(provider) if provider.name == CPU.name => Execution::cpu_beside_others()?,
-            _ => Execution::find(&request, &blueprint.surroundings)?,
+            _ => blueprint.execution(&request)?,
         };
         Ok(blueprint.backend(execution, SHORT_TEXT)?.0)
     };
@@ -238,7 +237,8 @@ impl Contest {
         let mut trials = Vec::new();
         let mut best: Option<(Backend, f64)> = None;
         for request in &self.candidates {
-            let tried = Execution::find(request, &blueprint.surroundings)
+            let tried = blueprint
+                .execution(request)
                 .and_then(|execution| blueprint.backend(execution, parity::SHAPE))
                 .and_then(|(backend, _)| probe.candidate(backend, &reference));
             let (trial, won) = match tried {

@@ -1,6 +1,7 @@
 //! CoreML: Apple's neural engine, graphics processor and CPU.
 //!
-//! As an ML program, of fixed shapes, compiled once and kept: `model_cache_directory` in `backend.rs` says by which key.
+//! As an ML program, of fixed shapes, compiled once and kept: `backend.rs` says by which key. CoreML looks for the
+//! key under `COREML_CACHE_KEY`, takes letters and digits only, 64 of them at most, and passes over others in silence.
 
 use super::setting::FLAG;
 use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
@@ -17,6 +18,7 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options,
     append: Append::ByName,
+    cache_key: Some("COREML_CACHE_KEY"),
     remedy: "pip install onnxruntime (on a Mac with Apple silicon)",
     systems: &["macos", "ios"],
     automatic: true,

@@ -15,6 +15,7 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options: options_of_settings,
     append: Append::Cuda,
+    cache_key: None,
     remedy: "pip uninstall onnxruntime && pip install \"onnxruntime-gpu[cuda,cudnn]\"",
     systems: &["linux", "windows"],
     automatic: true,

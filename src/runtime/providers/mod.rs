@@ -109,6 +109,8 @@ pub struct Provider {
     pub options: fn(&Circumstances<'_>) -> Options,
     /// How it is put into a session where it is part of the library; plug-ins are put in by their device.
     pub append: Append,
+    /// The key of the graph's metadata by which it knows what it compiled before.
+    pub cache_key: Option<&'static str>,
     /// The command that makes it available, and where that can work.
     pub remedy: &'static str,
     /// Operating systems that it exists for, as Rust calls them; empty for all.
