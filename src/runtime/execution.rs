@@ -218,7 +218,9 @@ fn place(
     }
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
-    for plug_in in surroundings.plug_ins.iter().filter(|plug_in| plug_in.may_bring(runtime_name)) {
+    let bundled = bundled(provider, library);
+    let plug_ins = surroundings.plug_ins.iter().chain(&bundled).filter(|plug_in| plug_in.may_bring(runtime_name));
+    for plug_in in plug_ins {
         match library.register_plug_in(plug_in) {
             Ok(()) => loaded.push(plug_in.path.display().to_string()),
             Err(EmbeddingError::ProviderUnavailable { message, .. }) => problems.push(message),
@@ -243,6 +245,12 @@ fn place(
         return Err(unavailable(name, message));
     }
     Err(unavailable(name, not_installed(provider, &built_in, library)))
+}
+
+/// The plug-in that comes with ONNX Runtime itself, in builds that have the provider so.
+pub fn bundled(provider: &Provider, library: &Library) -> Option<PlugIn> {
+    let path = library.path.with_file_name(libloading::library_filename(provider.bundled?));
+    path.is_file().then(|| PlugIn { path, providers: vec![provider.runtime_name.to_owned()] })
 }
 
 fn not_installed(provider: &Provider, built_in: &[String], library: &Library) -> String {

@@ -18,6 +18,7 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options,
     append: Append::ByName,
+    bundled: None,
     cache_key: Some("COREML_CACHE_KEY"),
     remedy: "pip install onnxruntime (on a Mac with Apple silicon)",
     systems: &["macos", "ios"],

@@ -109,6 +109,8 @@ pub struct Provider {
     pub options: fn(&Circumstances<'_>) -> Options,
     /// How it is put into a session where it is part of the library; plug-ins are put in by their device.
     pub append: Append,
+    /// Name of the library beside ONNX Runtime's that some builds have it in, as a plug-in.
+    pub bundled: Option<&'static str>,
     /// The key of the graph's metadata by which it knows what it compiled before.
     pub cache_key: Option<&'static str>,
     /// The command that makes it available, and where that can work.

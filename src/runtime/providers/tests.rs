@@ -148,6 +148,7 @@ fn unknown_settings_and_values_are_refused_by_name() {
         assert!(refused(ProviderRequest::named("cuda").setting("minimum_share", share)).contains(share));
     }
     assert!(refused(ProviderRequest::named("cpu").setting("minimum_share", "0")).contains("no setting"));
+    assert!(refused(ProviderRequest::named("cpu").option("key", "1")).contains("key"));
     assert!(refused(ProviderRequest::named("webgpu").option("key\0", "")).contains("NUL"));
 }
 
