@@ -175,7 +175,6 @@ impl Opening {
             let outcome = contest.hold(blueprint, probe, first, session)?;
             lost.extend(outcome.lost);
             (first, session) = (outcome.winner, outcome.session);
-            behind.extend(outcome.cpu);
         }
         for step in &stepped_over {
             tracing::warn!(provider = step.provider, "not used: {}", step.reason);
@@ -184,7 +183,7 @@ impl Opening {
             tracing::info!(provider = loser.provider, "not used: {}", loser.reason);
         }
         // A list goes on to its end, `auto` to the CPU, and a single name goes on to nothing.
-        let mut has_cpu = first.execution.is_cpu() || !behind.is_empty();
+        let mut has_cpu = first.execution.is_cpu();
         let followers = is_automatic.then(|| ProviderRequest::named(AUTO)).into_iter().chain(rest);
         for request in followers {
             let request = if request.name() == AUTO { ProviderRequest::named(CPU.name) } else { request };
@@ -221,8 +220,6 @@ fn later(blueprint: &Blueprint, request: ProviderRequest, least_tokens: usize) -
 struct Outcome {
     winner: Backend,
     session: Option<LoadedSession>,
-    /// The CPU, where it is not the winner.
-    cpu: Option<LaterBackend>,
     lost: Vec<NotUsed>,
 }
 
@@ -239,7 +236,7 @@ impl Contest {
         if let Some(reason) = busy {
             let lost = self.candidates.iter();
             let lost = lost.map(|each| NotUsed { provider: each.name().to_owned(), reason: reason.clone() });
-            return Ok(Outcome { winner: cpu, session, cpu: None, lost: lost.collect() });
+            return Ok(Outcome { winner: cpu, session, lost: lost.collect() });
         }
         let trying = self.file.as_ref().map(VerdictFile::start);
         let cpu = Arc::new(LaterBackend::ready(cpu));
@@ -273,8 +270,9 @@ impl Contest {
         let lost = verdict.not_used();
         let cpu = Arc::into_inner(cpu).ok_or_else(|| EmbeddingError::internal("the CPU is still in use"))?;
         Ok(match best {
-            Some((winner, _)) => Outcome { winner, session: None, cpu: Some(cpu), lost },
-            None => Outcome { winner: cpu.into_ready()?, session, cpu: None, lost },
+            // The CPU is prepared again where it is needed: until then its weights would be in memory for nothing.
+            Some((winner, _)) => Outcome { winner, session: None, lost },
+            None => Outcome { winner: cpu.into_ready()?, session, lost },
         })
     }
 }
