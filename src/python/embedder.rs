@@ -197,7 +197,9 @@ impl PyEmbedder {
 
     /// Where ONNX Runtime placed the nodes, which providers are not used, and what failed.
     fn placement<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        results::placement(py, &self.embedder.placement())
+        // A shared session that runs or is being compiled is waited for.
+        let report = py.detach(|| self.embedder.placement());
+        results::placement(py, &report)
     }
 
     /// Makes the sessions of a provider that compiles one for each shape.

@@ -195,14 +195,25 @@ fn row(name: &str, surroundings: &Surroundings) -> Result<(&'static Provider, St
     if let Some(device) = offered.iter().find(|device| is_called(&device.provider, name)) {
         return Ok((providers::PLUG_IN, device.provider.clone()));
     }
-    let plug_ins = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers).map(String::as_str);
-    let mut known: Vec<&str> = providers::PROVIDERS.iter().map(|provider| provider.name).chain(plug_ins).collect();
-    known.extend(offered.iter().map(|device| device.provider.as_str()));
-    let mut seen = std::collections::BTreeSet::new();
-    known.retain(|name| Provider::named(name).is_none_or(|provider| provider.name == *name) && seen.insert(*name));
-    let known = known.join(", ");
-    let problems: String = problems.iter().map(|problem| format!("; {problem}")).collect();
-    Err(unavailable(name, format!("no provider is called so; known are {known}, and \"auto\"{problems}")))
+    let known = names(surroundings, &offered).join(", ");
+    let mut message = format!("no provider is called so; known are {known}, and \"auto\"");
+    for problem in problems {
+        message.push_str("; ");
+        message.push_str(&problem);
+    }
+    Err(unavailable(name, message))
+}
+
+/// Names that a provider can be asked for by: those of the rows, then what plug-ins bring besides.
+fn names<'a>(surroundings: &'a Surroundings, offered: &'a [Device]) -> Vec<&'a str> {
+    let mut names: Vec<&str> = providers::PROVIDERS.iter().map(|provider| provider.name).collect();
+    let brought = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers);
+    for name in brought.chain(offered.iter().map(|device| &device.provider)) {
+        if Provider::named(name).is_none() && !names.contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn reason(error: EmbeddingError) -> String {

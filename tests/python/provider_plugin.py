@@ -20,6 +20,9 @@ NAME = "TestExecutionProvider"
 DEVICES = "OXEMBED_TEST_PROVIDER_DEVICES"
 """Set to "0" in the environment of a process, the provider finds no device there."""
 
+OPTIONS = "OXEMBED_TEST_PROVIDER_OPTIONS"
+"""Options of every session in a process, as `wrong=1,fail_every=3`, for those who cannot give a session its own."""
+
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target"
 

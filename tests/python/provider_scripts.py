@@ -1,4 +1,4 @@
-"""Starts scripts that use the test provider: each in a process of its own, where a registered plug-in stays registered."""
+"""Starts scripts that use the test provider, each in a process of its own: what is registered stays registered."""
 
 from __future__ import annotations
 
@@ -9,9 +9,6 @@ from typing import Any
 import provider_plugin
 import pytest
 from conftest import run_python
-
-OPTIONS = "OXEMBED_TEST_PROVIDER_OPTIONS"
-"""Options of every session of the provider in a process, as `wrong=1,fail_every=3`."""
 
 PREAMBLE = """
 import sys
@@ -31,7 +28,7 @@ def environment(cache: Path | str, options: str = "", **others: str) -> dict[str
         "OXEMBED_TEST_PROVIDER": str(library),
         "OXEMBED_PLUG_INS": f"{library}={provider_plugin.NAME}",
         "OXEMBED_CACHE": str(cache),
-        OPTIONS: options,
+        provider_plugin.OPTIONS: options,
         **others,
     }
 

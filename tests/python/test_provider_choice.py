@@ -1,4 +1,4 @@
-"""`provider="auto"`: the fastest that gives the CPU's vectors, found out in a trial; the others are not used, and why."""
+"""`provider="auto"`: the fastest that gives the CPU's vectors, by a trial, and why the others are not used."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ TEXTS = ["fox", "the quick river", "a book of the winter star", "slowly over the
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose products take so long that a provider which remembers them is ten times as fast as the CPU."""
-    sizes = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
+    sizes: dict[str, Any] = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
     return make_model(tmp_path_factory.mktemp("wide") / "model", "bert", seed=3, **sizes)
 
 
 @pytest.fixture(scope="module")
-def expected(wide: Path) -> NDArray[np.float64]:
+def expected(wide: Path) -> NDArray[np.float32]:
     """The rows of `TEXTS`."""
     return SentenceTransformer(wide).encode(TEXTS)
 
@@ -65,7 +65,7 @@ class Asked(NamedTuple):
     cache: str = "cache"
 
 
-def loaded(folder: Path, expected: NDArray[np.float64], place: Path, *asked: Asked, **others: str) -> list[Any]:
+def loaded(folder: Path, expected: NDArray[np.float32], place: Path, *asked: Asked, **others: str) -> list[Any]:
     """What became of loading a model, in one process; the rows of `TEXTS` have been found right each time."""
     cases = json.dumps([[options, provider, str(place / cache)] for options, provider, cache in asked])
     found: list[Any] = facts(LOADS, place, folder, json.dumps(TEXTS), cases, timeout=120, **others)["found"]
@@ -74,7 +74,7 @@ def loaded(folder: Path, expected: NDArray[np.float64], place: Path, *asked: Ask
     return found
 
 
-def test_the_fast_and_right_one_is_chosen(wide: Path, expected: NDArray[np.float64], tmp_path: Path) -> None:
+def test_the_fast_and_right_one_is_chosen(wide: Path, expected: NDArray[np.float32], tmp_path: Path) -> None:
     [told] = loaded(wide, expected, tmp_path, Asked("memo=1"))
     assert told["provider"] == NAME
     assert NAME in told["sessions"]
@@ -104,7 +104,7 @@ LOSES: dict[str, tuple[str, str]] = {
 
 
 @pytest.fixture(scope="module")
-def losers(wide: Path, expected: NDArray[np.float64], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def losers(wide: Path, expected: NDArray[np.float32], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What became of each, tried in one process after the other, with a cache of its own."""
     place = tmp_path_factory.mktemp("losers")
     asked = [Asked(options, cache=str(number)) for number, (options, _) in enumerate(LOSES.values())]
@@ -127,14 +127,14 @@ def test_who_is_hopelessly_slow_is_tried_no_further(losers: dict[str, Any]) -> N
     assert losers["hopelessly slow"]["trial_runs"] == 2
 
 
-def test_without_a_device_it_is_the_cpu(wide: Path, expected: NDArray[np.float64], tmp_path: Path) -> None:
+def test_without_a_device_it_is_the_cpu(wide: Path, expected: NDArray[np.float32], tmp_path: Path) -> None:
     [told] = loaded(wide, expected, tmp_path, Asked("memo=1"), **{provider_plugin.DEVICES: "0"})
     assert told["provider"] == "cpu"
     assert "finds no device on this machine" in told["not_used"][0][1]
     assert told["logged"] == []
 
 
-def test_without_plug_ins_there_is_nothing_to_try(wide: Path, expected: NDArray[np.float64], tmp_path: Path) -> None:
+def test_without_plug_ins_there_is_nothing_to_try(wide: Path, expected: NDArray[np.float32], tmp_path: Path) -> None:
     [told] = loaded(wide, expected, tmp_path, Asked(""), OXEMBED_PLUG_INS="")
     assert (told["provider"], told["not_used"]) == ("cpu", [])
     assert not list(tmp_path.rglob("*.json"))
@@ -153,7 +153,7 @@ LISTS: list[tuple[list[str], str, str]] = [
 ]
 
 
-def test_auto_in_a_list(wide: Path, expected: NDArray[np.float64], tmp_path: Path) -> None:
+def test_auto_in_a_list(wide: Path, expected: NDArray[np.float32], tmp_path: Path) -> None:
     """As alone; and the CPU is behind it, once, before whatever else comes."""
     asked = [Asked(options, provider) for provider, options, _ in LISTS]
     for told, (provider, options, first) in zip(loaded(wide, expected, tmp_path, *asked), LISTS, strict=True):

@@ -195,6 +195,38 @@ print(json.dumps([shares, from_rows, bool(np.isfinite(wrong).all())]))
     assert finite
 
 
+def test_one_with_a_memory_gives_the_same_results(chain: Path) -> None:
+    """For what it has seen, what it has not, and what it has forgotten, wrong ones among them."""
+    script = """
+from itertools import product
+same = []
+for options in ({}, {"wrong": "1"}, {"claim": "2"}):
+    plain, quick = session(**options), session(memo="1", **options)
+    for number, shape in product([*range(20), *range(20), 19, 18], [(2, 3), (1, 3)]):
+        inputs = {"x": np.random.default_rng(number).uniform(-1, 1, shape).astype(np.float32)}
+        (first,), (second,) = plain.run(None, inputs), quick.run(None, inputs)
+        same.append(bool((first == second).all()))
+print(json.dumps([len(same), all(same)]))
+"""
+    assert answer(script, chain) == [3 * 42 * 2, True]
+
+
+def test_options_of_the_environment_hold_for_every_session(chain: Path) -> None:
+    script = """
+found = [claimed(session()), claimed(session(claim="3")), outcomes(session(fail_every="100"), 2)]
+os.environ[provider_plugin.OPTIONS] = ""
+found.append(claimed(session()))
+os.environ[provider_plugin.OPTIONS] = "clam=1"
+try:
+    session()
+except Exception as error:
+    found.append('no option "clam"' in str(error))
+print(json.dumps(found))
+"""
+    found = answer("import os\n" + script, chain, **{provider_plugin.OPTIONS: "claim=2,fail_every=3"})
+    assert found == [2, 3, "..", NODES, True]
+
+
 def test_it_claims_as_many_nodes_as_it_is_told(chain: Path) -> None:
     script = """
 found = []

@@ -216,3 +216,27 @@ def test_the_interpreter_ends_in_the_middle_of_a_call(tmp_path: Path) -> None:
     tell(alive=[thread.is_alive() for thread in threads])
     """
     assert told(script, tmp_path)["alive"] == [True] * 3
+
+
+def test_other_threads_go_on_while_one_asks_for_the_placement(tmp_path: Path) -> None:
+    """It waits for the run that is going on, which may be a compilation of minutes; the interpreter does not."""
+    script = """
+    # A run is of twelve calls: a second and a half.
+    model = Embedder(FIXTURES / "bert-cls", provider=plug_in(slow_ms=120))
+    call = threading.Thread(target=lambda: model.encode("a text"))
+    asks = threading.Thread(target=model.placement)
+    call.start()
+    while plugin.counts().runs == 0:
+        time.sleep(0.001)
+    asks.start()
+    pauses, last = [], time.monotonic()
+    while call.is_alive():
+        time.sleep(0.005)
+        pauses.append(time.monotonic() - last)
+        last = time.monotonic()
+    asks.join()
+    tell(longest=max(pauses), turns=len(pauses))
+    """
+    found = told(script, tmp_path)
+    assert found["longest"] < 0.7
+    assert found["turns"] > 10

@@ -13,7 +13,7 @@ REMEMBERED = 100
 # Of a run, with twelve nodes on the provider: one in thirty.
 RATES = {"fail_rate": "0.0017", "nan_rate": "0.0011"}
 
-# A model whose provider fails three times on end leaves it alone for a minute, which happens to one in fifteen. So there
+# A provider that fails three times on end is left alone for a minute, which happens to one model in fifteen: so there
 # are several.
 SCRIPT = f"""
 import random, resource
@@ -97,7 +97,8 @@ def test_the_last_failures_are_remembered(tmp_path: Path) -> None:
     placement = model.placement()
     events = placement.events
     tell(raised=raised, failures=placement.failures, events=len(events), nexts=[event.next for event in events],
-         count=plugin.counts().failures, logged=len(logged), times=[event.unix_time for event in events], now=time.time())
+         count=plugin.counts().failures, logged=len(logged),
+         times=[event.unix_time for event in events], now=time.time())
     """
     told = facts(script.replace("\n    ", "\n"), tmp_path)
     assert told["raised"] == told["failures"] == told["count"] == told["logged"] == 130

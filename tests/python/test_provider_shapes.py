@@ -21,8 +21,8 @@ NAME = provider_plugin.NAME
 LENGTHS = (8, 12, 16, 24, 32, 48, 64)
 
 
-def told(script: str, cache: Path, *arguments: str | Path, **others: str) -> Any:
-    return facts(textwrap.dedent(script), cache, *arguments, **others)
+def told(script: str, cache: Path, *arguments: str | Path) -> Any:
+    return facts(textwrap.dedent(script), cache, *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -180,9 +180,11 @@ def test_warm_up_makes_the_sessions_that_calls_take(tmp_path: Path) -> None:
         for size in sizes:
             for tokens in lengths:
                 # Of one length all, and no two equal: each of these letters is a token of its own.
-                texts = {" ".join([*each, *["the"] * tokens][: tokens - 2]) for each in itertools.product(letters, repeat=3)}
+                starts = itertools.product(letters, repeat=3)
+                texts = {" ".join([*start, *["the"] * tokens][: tokens - 2]) for start in starts}
                 model.encode(sorted(texts)[:size])
-        found.append([number, again, counts.live_sessions, counts.runs - runs, plugin.counts().sessions - counts.sessions])
+        later = plugin.counts().sessions - counts.sessions
+        found.append([number, again, counts.live_sessions, counts.runs - runs, later])
         del model
     tell(found=found)
     """
@@ -218,7 +220,7 @@ def test_warm_up_makes_no_more_sessions_than_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("asked", ["plug_in()", '[plug_in(), "cpu"]', "[plug_in(), plug_in()]"])
 def test_longer_texts_than_are_compiled_go_to_the_cpu(asked: str, tmp_path: Path) -> None:
-    """Also beside a provider that was asked for alone: it is told of in the placement, and of other texts it has none."""
+    """Also beside a provider that was asked for alone; the placement tells, and other texts are not for the CPU."""
     folder = with_limit("nomicbert-mean", tmp_path / "model", 3000)
     texts = ["fox", text_of(1200), text_of(700), text_of(900), "a river"]
     script = f"""
@@ -271,7 +273,8 @@ def test_onnx_files(tmp_path: Path) -> None:
         failing = Embedder(FIXTURES / name, provider=[plug_in(fail_every=20), plug_in(nan_after=0), "cpu"], **arguments)
         warm = model.warm_up()
         found[name] = {
-            "golden": worst(rows, vectors), "alone": alone, "warm": warm, "error": worst(failing.encode(texts), vectors),
+            "golden": worst(rows, vectors), "alone": alone, "warm": warm,
+            "error": worst(failing.encode(texts), vectors),
             "sessions": [[each.session, each.provider, each.work[NAME], each.providers[NAME]] for each in placement],
             "next": [event.next for event in failing.placement().events],
         }

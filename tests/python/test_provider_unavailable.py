@@ -11,7 +11,6 @@ from conftest import TOLERANCE
 from provider_scripts import facts
 
 NAME = provider_plugin.NAME
-NO_DEVICE = {provider_plugin.DEVICES: "0"}
 
 # What is asked for, the class of the error, and what its message says: the reason.
 REFUSED: dict[str, tuple[str, str, list[str]]] = {
@@ -65,7 +64,8 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, st
             "left = plugin.counts()",
             "model = Embedder(FOLDER, provider=plug_in())",
             'texts, vectors = golden("bert-mean-prompts")',
-            "tell(found=found, left=[left.live_sessions, left.live_kernels], worst=worst(model.encode(texts), vectors))",
+            "error = worst(model.encode(texts), vectors)",
+            "tell(found=found, left=[left.live_sessions, left.live_kernels], worst=error)",
         ]
     )
     told = facts(script, tmp_path_factory.mktemp("cache"))
@@ -91,7 +91,7 @@ def test_without_a_device_the_error_names_the_plug_in(tmp_path: Path) -> None:
     first = refusal(FIXTURES / "bert-cls", provider=NAME)
     tell(first=first, again=refusal(FIXTURES / "bert-cls", provider=plug_in()))
     """.replace("\n    ", "\n")
-    told = facts(script, tmp_path, **NO_DEVICE)
+    told = facts(script, tmp_path, OXEMBED_TEST_PROVIDER_DEVICES="0")
     assert told["first"] == told["again"]
     kind, message = told["first"]
     assert kind == "ProviderUnavailableError"
@@ -115,7 +115,7 @@ tell(found=found)
 
 def test_the_share_that_is_enough_can_be_set(tmp_path: Path) -> None:
     # By hand, for a text of 16 tokens with rows of 48 numbers, per token and layer: four products of 48 x 48 and two of
-    # 48 x 96 on the provider, two of 16 x 48 for the attention on the CPU. One product is one in twelve of that by size.
+    # 48 x 96 on the provider, two of 16 x 48 for the attention on the CPU.
     products, attention = 4 * 48 * 48 + 2 * 48 * 96, 2 * 16 * 48
     all_of_them = products / (products + attention)
     one = 48 * 48 / (2 * (products + attention))

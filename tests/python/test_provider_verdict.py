@@ -238,7 +238,7 @@ def test_the_platforms_folder_is_made(model: Path, tmp_path: Path) -> None:
         pytest.skip("the variable is one of Linux")
     place = tmp_path / "home" / "caches"
     assert outcome(load(model, "", XDG_CACHE_HOME=str(place))) == (NAME, True)
-    assert only(place / "oxembed")
+    assert only(place / "oxembed").is_file()
 
 
 def test_what_is_not_tried_while_another_process_tries_it(model: Path, cache: Path) -> None:
