@@ -114,8 +114,8 @@ impl Execution {
     }
 
     /// The graph to write.
-    pub fn target(&self) -> Target {
-        self.provider.target(self.dtype, &self.chosen)
+    pub fn target(&self, library: &Library) -> Target {
+        self.provider.target(self.dtype, &self.chosen, library.minor())
     }
 
     /// The device in words.

@@ -91,8 +91,9 @@ const SETTINGS: &[Setting] = &[
         name: "embedding_lookup",
         runtime_key: None,
         kind: Kind::Choice(&[("gather_nd", "gather_nd"), ("gather", "gather")]),
-        default: Some("gather_nd"),
-        description: "the operator that looks up embeddings; gather leaves the lookup to the CPU",
+        default: None,
+        description: "the operator that looks up embeddings: by default gather_nd where ONNX Runtime's CoreML takes it, from \
+                      1.27 on; gather leaves the lookup to the CPU",
     },
 ];
 

@@ -172,12 +172,13 @@ impl Provider {
         }))
     }
 
-    /// The graph to write for it.
-    pub fn target(&self, dtype: Dtype, chosen: &Chosen) -> Target {
+    /// The graph to write for it, under ONNX Runtime 1.`runtime_minor`.
+    pub fn target(&self, dtype: Dtype, chosen: &Chosen, runtime_minor: u32) -> Target {
         let target = Target { arithmetic: dtype.arithmetic, ..self.target };
         match chosen.get("embedding_lookup") {
-            Some("gather") => target.with_plain_gather(),
-            _ => target,
+            Some("gather_nd") => target,
+            None if runtime_minor >= GATHER_ND_SINCE => target,
+            _ => target.with_plain_gather(),
         }
     }
 
@@ -186,6 +187,9 @@ impl Provider {
         self.systems.is_empty() || self.systems.contains(&std::env::consts::OS)
     }
 }
+
+/// CoreML's list of operators has `GatherND` from this version of ONNX Runtime on; before, the CPU looks embeddings up.
+const GATHER_ND_SINCE: u32 = 27;
 
 /// Types of arithmetic by name, as torch has them.
 const DTYPES: &[&str] = &["float32", "float16", "bfloat16"];
