@@ -123,7 +123,16 @@ impl Execution {
         match &self.place {
             Place::Device(device) => device.words(),
             Place::BuiltIn if self.is_cpu() => "cpu".to_owned(),
-            Place::BuiltIn => String::new(),
+            // Those that are part of the library do not tell of their devices: what was asked for, then.
+            Place::BuiltIn => {
+                let asked = ["device", "device_id", "compute_units"].into_iter();
+                let asked =
+                    asked.filter_map(|name| Some((name, self.chosen.get(name)?))).map(|(name, value)| match name {
+                        "device" => value.to_owned(),
+                        name => format!("{} {value}", name.trim_end_matches("_id").replace('_', " ")),
+                    });
+                asked.collect::<Vec<_>>().join(", ")
+            }
         }
     }
 
