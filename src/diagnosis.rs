@@ -70,7 +70,7 @@ pub struct ProviderState {
     pub works: bool,
     /// How it was found out, or why not.
     pub reason: String,
-    /// A command that may make it work; `None` where it works, or cannot exist here.
+    /// A command that may make it work; `None` where it works, or nothing would help.
     pub remedy: Option<String>,
 }
 
@@ -98,6 +98,7 @@ pub fn diagnose(library: Option<&Path>, plug_ins: &[PlugIn]) -> Result<Diagnosis
         cache: None,
     };
     let plug_ins: Vec<PlugInFacts> = plug_ins.iter().map(|plug_in| registered(&library, plug_in)).collect();
+    let (built_in, devices) = (library.available_providers()?, library.devices()?);
     let known =
         PROVIDERS.iter().map(|provider| (*provider, provider.name.to_owned(), provider.runtime_name.to_owned()));
     let brought = plug_ins.iter().flat_map(|plug_in| &plug_in.providers);
@@ -106,19 +107,29 @@ pub fn diagnose(library: Option<&Path>, plug_ins: &[PlugIn]) -> Result<Diagnosis
     let providers = known.chain(others).map(|(provider, name, runtime_name)| {
         let outcome = try_provider(&name, &surroundings);
         let works = outcome.is_ok();
+        let bringers = plug_ins.iter().filter(|plug_in| plug_in.providers.contains(&runtime_name));
+        let is_registered = bringers.clone().any(|plug_in| plug_in.registered);
+        let is_offered = devices.iter().any(|device| device.provider == runtime_name);
+        let is_here = built_in.contains(&runtime_name) || is_offered || bringers.count() > 0;
         let reason = match outcome {
             Ok(reason) => reason,
+            // What there is instead, and what would help, stands elsewhere in the diagnosis.
+            Err(_) if !is_here && provider.exists_here() => {
+                "it is not part of this ONNX Runtime, and no plug-in brings it".to_owned()
+            }
             Err(EmbeddingError::ProviderUnavailable { message, .. }) => message,
             Err(error) => error.to_string(),
         };
-        let remedy = (!works && provider.exists_here()).then(|| provider.remedy.to_owned());
+        // What is installed and finds no device, or fails on one, is not mended by installing it again.
+        let may_help = !works && provider.exists_here() && !is_registered;
+        let remedy = may_help.then(|| provider.remedy.to_owned());
         ProviderState { name, runtime_name, works, reason, remedy }
     });
     let providers = providers.collect();
     Ok(Diagnosis {
         library: Some(LibraryFacts { path: library.path.clone(), version: library.version.clone() }),
-        built_in: library.available_providers()?,
-        devices: library.devices()?,
+        built_in,
+        devices,
         plug_ins,
         providers,
         threads,
@@ -172,9 +183,7 @@ fn session(execution: &Execution, library: &Library) -> ort::Result<Session> {
         .with_memory_pattern(false)?
         .with_parallel_execution(false)?
         .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
-    if !execution.is_cpu() {
-        execution.put_into(&mut builder, library)?;
-    }
+    execution.put_into(&mut builder, library)?;
     builder.commit_from_memory(&product_model())
 }
 

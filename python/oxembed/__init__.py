@@ -25,16 +25,18 @@ from oxembed.exceptions import (
     ProviderUnavailableError,
     ServiceUnavailableError,
 )
+from oxembed.placement import Placement, ProviderEvent, SessionPlacement, UnusedProvider
 from oxembed.results import (
     BatchEmbeddingRequest,
     BatchEmbeddingResponse,
     HealthStatus,
     ModelInfo,
-    SessionPlacement,
 )
 
 if TYPE_CHECKING:
+    from oxembed import providers
     from oxembed._export import ExportedGraph, export
+    from oxembed.diagnosis import Diagnosis, doctor
     from oxembed.inspection import Inspection, inspect
     from oxembed.quantization import quantize_embeddings
     from oxembed.verification import Check, Verification, verify
@@ -44,6 +46,7 @@ __all__ = [
     "BatchEmbeddingResponse",
     "Calibration",
     "Check",
+    "Diagnosis",
     "Embedder",
     "ExportedGraph",
     "HealthStatus",
@@ -55,14 +58,19 @@ __all__ = [
     "ModelInfo",
     "ModelNotFoundError",
     "OxembedError",
+    "Placement",
+    "ProviderEvent",
     "ProviderUnavailableError",
     "ServiceUnavailableError",
     "SessionPlacement",
+    "UnusedProvider",
     "Usage",
     "Verification",
     "__version__",
+    "doctor",
     "export",
     "inspect",
+    "providers",
     "quantize_embeddings",
     "verify",
 ]
@@ -70,9 +78,11 @@ __all__ = [
 # Tools that a program which embeds texts does not need: their modules are imported when they are first named.
 _LATER = {
     "Check": "verification",
+    "Diagnosis": "diagnosis",
     "ExportedGraph": "_export",
     "Inspection": "inspection",
     "Verification": "verification",
+    "doctor": "diagnosis",
     "export": "_export",
     "inspect": "inspection",
     "quantize_embeddings": "quantization",
@@ -82,11 +92,11 @@ _LATER = {
 if not TYPE_CHECKING:  # type checkers would take any name for one of the package
 
     def __getattr__(name: str) -> object:
-        if name in _LATER.values():
+        if name == "providers" or name in _LATER.values():
             return import_module(f"{__name__}.{name}")
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_LATER})
+        return sorted({*globals(), *_LATER, "providers"})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Unpack, cast
 
 from oxembed import _options
 from oxembed._core import CancellationToken
+from oxembed._failures import told_of_failures
 from oxembed._introspection import Introspection
 from oxembed._lifecycle import NativeCall
 from oxembed._precision import Conversion
@@ -98,7 +99,7 @@ class Encoding(Introspection):
         token: CancellationToken | None,
     ) -> tuple[NDArray[np.float32], Usage]:
         core = self._engine.core
-        with NativeCall(token) as cancellation:
+        with NativeCall(token) as cancellation, told_of_failures(core):
             return core.encode(
                 items,
                 prompt=options.prompt,
@@ -226,8 +227,9 @@ class Encoding(Introspection):
                 "send it to the other one, or correct its model"
             )
         inputs = check_strings(list(as_list(request.inputs)))
-        with NativeCall():
-            vectors, usage = engine.core.embed_batch(inputs, normalize=bool(request.normalize), max_inputs=limit)
+        core = engine.core
+        with NativeCall(), told_of_failures(core):
+            vectors, usage = core.embed_batch(inputs, normalize=bool(request.normalize), max_inputs=limit)
         return BatchEmbeddingResponse(engine.resolved.name, vectors, usage)
 
     async def _encode_in_thread(self, texts: object, options: Checked) -> NDArray[Any]:

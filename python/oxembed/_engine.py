@@ -6,17 +6,20 @@ import threading
 from pathlib import Path
 from typing import NamedTuple, cast
 
-from oxembed import _core, _lifecycle, runtime
+from oxembed import _cache, _core, _lifecycle, _nvidia, _plug_ins, runtime
+from oxembed._provider import Provider, Request, request
 from oxembed.calibration import FILE_NAME, Calibration
 from oxembed.exceptions import InvalidInputError, InvalidModelError
 from oxembed.hub import ResolvedModel
+
+_CPU = {"cpu", "CPUExecutionProvider"}
 
 
 class Arguments(NamedTuple):
     """The checked arguments of `Embedder(...)`, in plain types that pickle."""
 
     model: str
-    provider: str | tuple[str, ...]
+    provider: str | Provider | tuple[str | Provider, ...]
     threads: int | None
     max_seq_length: int | None
     truncate_dim: int | None
@@ -64,17 +67,20 @@ class Engine:
 
     def _load(self) -> _core.Embedder:
         arguments = self.arguments
-        provider = arguments.provider
+        providers = requests(arguments.provider)
         with _lifecycle.NativeCall():
             runtime.load_runtime()
+            cache = _cache.folder()
             return _core.Embedder(
                 self.resolved.folder,
-                providers=[provider] if isinstance(provider, str) else list(provider),
+                providers=providers,
+                plug_ins=_prepared([name for name, _, _ in providers]),
                 threads=arguments.threads,
                 max_seq_length=arguments.max_seq_length,
                 truncate_dim=arguments.truncate_dim,
                 dtype=arguments.dtype,
                 onnx_file=arguments.onnx_file,
+                cache=None if cache is None else str(cache),
             )
 
     @property
@@ -106,6 +112,21 @@ class Engine:
         core, self._core = self._core, None
         self._lock = threading.Lock()
         return core
+
+
+def requests(provider: str | Provider | tuple[str | Provider, ...]) -> list[Request]:
+    """The checked `provider=` for the compiled module."""
+    return [request(one) for one in (provider if isinstance(provider, tuple) else (provider,))]
+
+
+def _prepared(providers: list[str]) -> list[tuple[str, list[str]]]:
+    """The plug-ins to choose from; who asks for the CPU alone waits neither for them nor for NVIDIA's libraries."""
+    if set(providers) <= _CPU:
+        return []
+    library = runtime.loaded_library()
+    if library is not None:
+        _nvidia.preload(providers, library)
+    return _plug_ins.usable(_plug_ins.found())
 
 
 def _facts(core: _core.Embedder) -> Facts:

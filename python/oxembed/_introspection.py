@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from oxembed import similarity as _similarity
+from oxembed._failures import told_of_failures
 from oxembed._lifecycle import NativeCall
+from oxembed._options import optional_positive_int, positive_int
 from oxembed._texts import strings
-from oxembed.results import HealthStatus, ModelInfo, SessionPlacement
+from oxembed.placement import Placement
+from oxembed.results import HealthStatus, ModelInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -197,12 +200,17 @@ class Introspection:
             >>> Embedder().health_check().healthy
             True
         """
-        with NativeCall():
-            values: dict[str, Any] = self._engine.core.health_check()
+        core = self._engine.core
+        with NativeCall(), told_of_failures(core):
+            values: dict[str, Any] = core.health_check()
         return HealthStatus(bool(values["healthy"]), str(values["message"]), float(values["latency_ms"]))
 
-    def placement(self) -> list[SessionPlacement]:
+    def placement(self) -> Placement:
         """Which execution provider runs how many nodes of the graph, for each live session, as ONNX Runtime tells it.
+
+        Returns:
+            The sessions in a sequence that prints as a table, with the providers that were asked for and are not used,
+            and those that failed in use.
 
         Example:
             >>> from oxembed import Embedder
@@ -210,8 +218,30 @@ class Introspection:
             {'CPUExecutionProvider'}
         """
         with NativeCall():
-            sessions = cast("Sequence[dict[str, Any]]", self._engine.core.placement())
-        return [
-            SessionPlacement(str(one["session"]), int(one["threads"]), dict(one["providers"]), int(one["nodes"]))
-            for one in sessions
-        ]
+            return Placement.from_core(self._engine.core.placement())
+
+    def warm_up(self, max_length: int | None = None, batch_sizes: Iterable[int] | None = None) -> int:
+        """Compile now what the provider would compile in the first calls; the CPU has nothing to compile.
+
+        Args:
+            max_length: The most tokens of a text that are to be expected, special tokens included; `max_seq_length`
+                unless given.
+            batch_sizes: Numbers of texts that are computed together; those that the provider uses unless given.
+
+        Returns:
+            Number of sessions that are ready, each for one shape; at most `max_sessions` of the provider, those for
+            short texts first.
+
+        Raises:
+            InvalidInputError: A number below 1.
+            ProviderUnavailableError: The provider refuses the graph in one of these shapes, and there is no other.
+
+        Example:
+            >>> from oxembed import Embedder
+            >>> Embedder(provider="cpu").warm_up(max_length=64)
+            1
+        """
+        most = optional_positive_int("max_length", max_length)
+        sizes = None if batch_sizes is None else [positive_int("batch_sizes", size) for size in batch_sizes]
+        with NativeCall():
+            return self._engine.core.warm_up(max_length=most, batch_sizes=sizes)

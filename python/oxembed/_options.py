@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsIndex, TypedDict, cast, get_args
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsFloat, SupportsIndex, TypedDict, cast, get_args
 
 from oxembed.exceptions import InvalidInputError
 
@@ -100,11 +100,23 @@ def optional_bool(name: str, value: object) -> bool | None:
     raise TypeError(f"{name} must be True, False or None, not {type(value).__name__}")
 
 
+def whole_number(name: str, value: object) -> int:
+    """An integer (numpy's too); `True` is not one."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
+    return operator.index(cast(SupportsIndex, value))
+
+
+def real_number(name: str, value: object) -> float:
+    """A number (numpy's too) as a float; `True` is not one, and neither is a text of digits."""
+    if isinstance(value, bool | str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
+        raise TypeError(f"{name} must be a number, not {type(value).__name__}")
+    return float(cast(SupportsFloat, value))
+
+
 def positive_int(name: str, value: object) -> int:
     """An integer (numpy's too) of at least 1; `True` is not one."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be a positive integer, not {type(value).__name__}")
-    number = operator.index(cast(SupportsIndex, value))
+    number = whole_number(name, value)
     if number < 1:
         raise InvalidInputError(f"{name} must be at least 1, got {number}")
     return number
@@ -122,22 +134,6 @@ def check_device(name: str, value: object) -> None:
             f"{name}={value!r} cannot be honoured: the hardware is chosen once, by provider= of Embedder(...). "
             f"Leave {name} out, or pass 'cpu'"
         )
-
-
-def check_provider(value: object) -> str | tuple[str, ...]:
-    """A provider's name, or an order of preference."""
-    if isinstance(value, str):
-        names: Sequence[object] = (value,)
-    elif isinstance(value, list | tuple):
-        names = cast("Sequence[object]", value)
-    else:
-        raise TypeError(f"provider must be a str or a list of str, not {type(value).__name__}")
-    if not names:
-        raise InvalidInputError("provider is an empty list; pass 'auto', 'cpu', or names in order of preference")
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"provider must name providers by str, found {type(name).__name__}")
-    return value if isinstance(value, str) else tuple(cast("Sequence[str]", names))
 
 
 def optional_calibration(name: str, value: object) -> Calibration | None:

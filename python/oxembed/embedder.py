@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, Unpack, cast, final, overload
 
 from oxembed import _options, hub
 from oxembed._encoding import Encoding
 from oxembed._engine import Arguments, Engine
 from oxembed._options import DEFAULT_CHUNK_SIZE, EncodeOptions, Precision, Truncation, check_options
+from oxembed._provider import Provider, check_provider
 from oxembed._texts import MISSING, check_collection, choose
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ class Embedder(Encoding):
     Args:
         model: Path of a model folder, a Hugging Face id (from the local cache, else downloaded), or the embedded
             model's name.
-        provider: Execution provider: `"auto"`, `"cpu"`, another one's name, or a list as an order of preference.
+        provider: Execution provider: `"auto"` for the fastest that is right here, a name such as `"cpu"` or `"coreml"`,
+            one with options of `oxembed.providers`, or a list of these as an order of preference.
         threads: Threads to use; as many as this process may run on unless given.
         max_seq_length: Most tokens of a text that count; the model's own limit unless given.
         truncate_dim: Keep only so many leading dimensions of each vector, as sentence-transformers does.
@@ -69,7 +71,7 @@ class Embedder(Encoding):
         self,
         model: str | os.PathLike[str] = hub.EMBEDDED_MODEL,
         *,
-        provider: str | list[str] | tuple[str, ...] = "auto",
+        provider: str | Provider | Sequence[str | Provider] = "auto",
         threads: int | None = None,
         max_seq_length: int | None = None,
         truncate_dim: int | None = None,
@@ -88,7 +90,7 @@ class Embedder(Encoding):
             raise TypeError(f"dtype must be a str such as 'float32', not {type(dtype).__name__}")
         arguments = Arguments(
             model="",
-            provider=_options.check_provider(provider),
+            provider=check_provider(provider),
             threads=_options.optional_positive_int("threads", threads),
             max_seq_length=_options.optional_positive_int("max_seq_length", max_seq_length),
             truncate_dim=_options.optional_positive_int("truncate_dim", truncate_dim),

@@ -17,7 +17,6 @@ __all__ = [
     "BatchEmbeddingResponse",
     "HealthStatus",
     "ModelInfo",
-    "SessionPlacement",
 ]
 
 
@@ -124,28 +123,6 @@ class HealthStatus:
     healthy: bool
     message: str
     latency_ms: float
-
-
-@dataclass(frozen=True, slots=True)
-class SessionPlacement:
-    """Where the nodes of one live session run.
-
-    Attributes:
-        session: What the session is for.
-        threads: Threads it has.
-        providers: Number of graph nodes by execution provider.
-        nodes: Number of graph nodes in all.
-
-    Example:
-        >>> from oxembed import Embedder
-        >>> all(sum(place.providers.values()) == place.nodes for place in Embedder().placement())
-        True
-    """
-
-    session: str
-    threads: int
-    providers: Mapping[str, int]
-    nodes: int
 
 
 @dataclass(frozen=True, slots=True)

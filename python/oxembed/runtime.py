@@ -12,10 +12,10 @@ import sys
 import threading
 from pathlib import Path
 
-from oxembed import _core
+from oxembed import _build_facts, _core
 from oxembed.exceptions import ServiceUnavailableError
 
-__all__ = ["find_library", "load_runtime"]
+__all__ = ["find_library", "load_runtime", "loaded_library"]
 
 _REMEDY = 'pip install "onnxruntime>=1.24"'
 _state: dict[str, str] = {}
@@ -32,6 +32,11 @@ def _version_key(path: Path) -> list[int]:
     return [int(number) for number in re.findall(r"\d+", path.name)]
 
 
+def _is_of_the_package(path: Path) -> bool:
+    version = _build_facts.read(path.parent).get("__version__")
+    return version is not None and version in path.name
+
+
 def _package_folders() -> list[Path]:
     """Where the `onnxruntime` package lies, without importing it; empty if it is not installed."""
     from importlib.util import find_spec
@@ -46,8 +51,9 @@ def _package_folders() -> list[Path]:
 def find_library() -> Path:
     """Find the ONNX Runtime shared library to load.
 
-    `ORT_DYLIB_PATH` wins if it is set and not empty; otherwise it is the newest library in the `capi` folder of the
-    installed `onnxruntime` package.
+    `ORT_DYLIB_PATH` wins if it is set and not empty; otherwise it is the library in the `capi` folder of the installed
+    `onnxruntime` package. Where another build of ONNX Runtime was installed over that one, there may be several. Then
+    it is the one of the version that the folder says it holds, or else the newest.
 
     Returns:
         The path of the library.
@@ -86,7 +92,7 @@ def find_library() -> Path:
             f"ONNX Runtime was not found: looked for {places}, and no such file is there, so the installed "
             f"'onnxruntime' package is incomplete or is not the real one. Run: {_REMEDY} --force-reinstall"
         )
-    return max(found, key=_version_key)
+    return max(found, key=lambda path: (_is_of_the_package(path), _version_key(path)))
 
 
 def load_runtime() -> str:
@@ -109,9 +115,22 @@ def load_runtime() -> str:
         with _lock:
             version = _state.get("version")
             if version is None:
-                version = _core.initialize(str(find_library()))
-                _state["version"] = version
+                library = str(find_library())
+                version = _core.initialize(library)
+                _state.update(version=version, library=library)
     return version
+
+
+def loaded_library() -> Path | None:
+    """The library that this process has loaded, or `None` before it has.
+
+    Example:
+        >>> from oxembed.runtime import load_runtime, loaded_library
+        >>> load_runtime() and loaded_library().is_file()
+        True
+    """
+    library = _state.get("library")
+    return None if library is None else Path(library)
 
 
 def _after_fork_in_child() -> None:

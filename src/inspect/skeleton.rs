@@ -22,6 +22,7 @@ use crate::onnx::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryPr
 use crate::onnx::wire::{Content, Fields, push_bytes};
 use crate::runtime::library::Library;
 use crate::runtime::placement::nodes_by_provider;
+use crate::runtime::providers::append_cpu;
 
 /// Contents up to this size may be shapes, axes or masks; larger ones are weights.
 const SMALL: u64 = 64 << 10;
@@ -111,12 +112,14 @@ impl Skeleton {
 
     fn builder(&self, library: &Library, level: GraphOptimizationLevel) -> ort::Result<SessionBuilder> {
         let folder = self.folder.path().to_string_lossy();
-        Ok(Session::builder(&library.environment)?
+        let mut builder = Session::builder(&library.environment)?
             .with_optimization_level(level)?
             .with_intra_threads(1)?
             .with_inter_threads(1)?
             .with_prepacking(false)?
-            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?)
+            .with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+        append_cpu(&mut builder, &library.environment)?;
+        Ok(builder)
     }
 
     /// In the words of loading it.

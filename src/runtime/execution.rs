@@ -127,10 +127,10 @@ impl Execution {
     /// # Errors
     /// Whatever ONNX Runtime or the provider says against it.
     pub fn put_into(&self, builder: &mut SessionBuilder, library: &Library) -> ort::Result<()> {
-        let Place::Device(device) = &self.place else {
-            return self.provider.append.to(builder, &self.runtime_name, &self.options);
-        };
         let environment = &library.environment;
+        let Place::Device(device) = &self.place else {
+            return self.provider.append.to(builder, environment, &self.runtime_name, &self.options);
+        };
         for (known, description) in environment.devices().zip(library.devices().unwrap_or_default()) {
             if description == *device {
                 return providers::append_device(builder, environment, &known, &self.options);

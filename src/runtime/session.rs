@@ -110,9 +110,7 @@ impl SessionFactory {
             .with_memory_pattern(false)?
             .with_parallel_execution(false)?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
-        if !self.execution.is_cpu() {
-            self.execution.put_into(&mut builder, &self.library)?;
-        }
+        self.execution.put_into(&mut builder, &self.library)?;
         if let Graph::Written { initializers, folder, .. } = &self.graph {
             let folder = folder.to_string_lossy();
             builder = builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;

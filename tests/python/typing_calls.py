@@ -16,16 +16,20 @@ from oxembed import (
     BatchEmbeddingResponse,
     Calibration,
     Check,
+    Diagnosis,
     Embedder,
     HealthStatus,
     InvalidInputError,
     ModelInfo,
     ModelNotFoundError,
     OxembedError,
+    Placement,
     SessionPlacement,
     Usage,
     Verification,
     __version__,
+    doctor,
+    providers,
     quantize_embeddings,
     verify,
 )
@@ -38,6 +42,15 @@ def constructors() -> None:
     Embedder("folder", provider="cpu", dtype="float32", onnx_file="onnx/model.onnx", device="cpu")
     Embedder(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     Embedder("folder", "cpu")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    Embedder("folder", provider=providers.CoreML(compute_units="cpu_and_gpu", cache_folder=Path("cache")))
+    Embedder("folder", provider=[providers.CUDA(device_id=1, options={"key": 1}), "cpu"])
+    Embedder("folder", provider=(providers.PlugIn(name="ExampleExecutionProvider"), providers.CPU()))
+    Embedder("folder", provider=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    providers.CoreML(compute_units="tpu")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    providers.CoreML("all")  # type: ignore[call-arg, arg-type]  # pyright: ignore[reportCallIssue]
+    providers.CUDA(device_id="0")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    providers.PlugIn()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    providers.CPU(options={})  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     Embedder(threads="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -106,6 +119,14 @@ def verifications(model: Embedder) -> None:
     verify(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def diagnoses() -> None:
+    found = doctor()
+    assert_type(found, Diagnosis)
+    assert_type(found.works, bool)
+    assert_type([provider.remedy for provider in found.providers], list[str | None])
+    assert_type(found.threads.cgroup, float | None)
+
+
 def streams(model: Embedder, texts: Iterable[str]) -> None:
     assert_type(model.encode_iter(texts), Generator[NDArray[np.float32], None, None])
     for chunk in model.encode_iter(texts, chunk_size=100, prompt_name="document"):
@@ -135,7 +156,12 @@ def itself(model: Embedder) -> None:
     assert_type(model.model_info(), ModelInfo)
     assert_type(model.model_info().prompts, Mapping[str, str])
     assert_type(model.health_check(), HealthStatus)
-    assert_type(model.placement(), list[SessionPlacement])
+    assert_type(model.placement(), Placement)
+    assert_type(model.placement()[0], SessionPlacement)
+    assert_type(model.placement()[0].work, Mapping[str, float])
+    assert_type([unused.reason for unused in model.placement().not_used], list[str])
+    assert_type([event.next for event in model.placement().events], list[str | None])
+    assert_type(model.warm_up(max_length=128, batch_sizes=(1, 8)), int)
     assert_type(__version__, str)
     model.dimension = 3  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -10,6 +10,8 @@ from oxembed.hub import EMBEDDED_MODEL
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 Group: TypeAlias = "argparse._ArgumentGroup"  # pyright: ignore[reportPrivateUsage]
 
+RUNTIME = "runtime."
+
 
 def positive(text: str) -> int:
     """A whole number above zero."""
@@ -45,14 +47,36 @@ def add_vector_options(parser: argparse.ArgumentParser) -> Group:
     return group
 
 
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.removeprefix(RUNTIME):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, such as compute_units=cpu_and_gpu, got {text!r}")
+    return key, value
+
+
 def add_run_options(group: Group) -> None:
     """How to find and run a model that is named elsewhere."""
     group.add_argument("--revision", metavar="R", help="branch, tag or commit of a Hugging Face id")
+    add_provider_options(
+        group, "auto", "execution provider, or several in order of preference, separated by commas (default: auto)"
+    )
+
+
+def add_provider_options(group: Group, default: str | None, what: str) -> None:
+    """What to run a model on."""
+    group.add_argument("--provider", "-p", default=default, metavar="P", help=what)
     group.add_argument(
-        "--provider",
-        "-p",
-        default="auto",
-        metavar="P",
-        help="execution provider, or several in order of preference, separated by commas (default: auto)",
+        "--provider-option",
+        action="append",
+        default=[],
+        type=_option,
+        metavar="KEY=VALUE",
+        help="option of the first provider named; runtime.KEY=VALUE is one of ONNX Runtime's own (repeatable)",
+    )
+    group.add_argument(
+        "--dtype",
+        choices=("float32", "float16", "bfloat16"),
+        default="float32",
+        help="number format of the arithmetic, if the provider has it (default: float32)",
     )
     group.add_argument("--threads", type=positive, metavar="N", help="threads to use (default: all)")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from oxembed._arguments.model import RUNTIME
 from oxembed._progress import Bar, open_bar
+from oxembed._provider import NamedProvider, Options, Provider
 from oxembed.embedder import Embedder
 from oxembed.exceptions import InvalidInputError
 
@@ -18,13 +20,30 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 def load_model(model: str, arguments: argparse.Namespace) -> Embedder:
     """The embedder that the command line's model options ask for."""
-    providers = [name.strip() for name in str(arguments.provider).split(",")]
     return Embedder(
         model,
-        provider=providers[0] if len(providers) == 1 else providers,
+        provider=providers(arguments.provider, arguments.provider_option),
         threads=arguments.threads,
+        dtype=arguments.dtype,
         revision=arguments.revision,
     )
+
+
+def providers(names: str, options: Sequence[tuple[str, str]]) -> str | Provider | Sequence[str | Provider]:
+    """The `provider=` of names with commas between them, and of the options of the first one.
+
+    Example:
+        >>> providers("coreml,cpu", [("compute_units", "cpu_only"), ("runtime.ProfileComputePlan", "1")])[0].settings
+        {'compute_units': 'cpu_only'}
+    """
+    first, *others = [name.strip() for name in names.split(",")]
+    if not options:
+        return [first, *others] if others else first
+    if first == "auto":
+        raise InvalidInputError("--provider-option is for one provider: name it first, as in --provider coreml,cpu")
+    settings = {key: value for key, value in options if not key.startswith(RUNTIME)}
+    raw = {key.removeprefix(RUNTIME): value for key, value in options if key.startswith(RUNTIME)}
+    return [NamedProvider(first, Options(settings), Options(raw)), *others]
 
 
 def vector_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -90,6 +109,15 @@ def is_terminal(stream: object) -> bool:
     """Whether a standard stream exists and is a terminal."""
     isatty = getattr(stream, "isatty", None)
     return bool(isatty is not None and isatty())
+
+
+def can_write(characters: str) -> bool:
+    """Whether standard output has an encoding for these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def size_in_words(size: int) -> str:

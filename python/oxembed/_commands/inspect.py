@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import cast
 
-from oxembed._commands.console import shown, wrapped
+from oxembed._commands.console import load_model, shown, wrapped
+from oxembed._commands.facts import write_json
+from oxembed.exceptions import InvalidInputError, ProviderUnavailableError, ServiceUnavailableError
 from oxembed.inspection import (
     Coverage,
     ExternalData,
@@ -23,6 +24,7 @@ from oxembed.inspection import (
     Weights,
     inspect,
 )
+from oxembed.placement import Placement
 
 _COLUMNS = 80
 _NAMES = 18
@@ -31,15 +33,38 @@ _MANY_LINES = 40
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Show what a model folder or an ONNX file is."""
+    """Show what a model folder or an ONNX file is, and where its nodes go on a provider that is asked for."""
     inspection = inspect(arguments.path, revision=arguments.revision)
+    placement = problem = None
+    if arguments.provider is not None:
+        try:
+            placement = _placement(arguments)
+        except (ProviderUnavailableError, ServiceUnavailableError) as error:
+            problem = str(error)
     if arguments.json:
-        text = f"{json.dumps(inspection.as_dict(), ensure_ascii=False, indent=2)}\n"
+        placed = {"placement": placement and placement.as_dict(), "placement_problem": problem}
+        write_json({**inspection.as_dict(), **(placed if arguments.provider is not None else {})})
     else:
-        text = "".join(f"{line}\n" for line in _lines(inspection))
-    sys.stdout.buffer.write(text.encode(errors="replace"))
-    sys.stdout.buffer.flush()
-    return 0
+        lines = [*_lines(inspection), *_placed(arguments.provider, placement, problem)]
+        sys.stdout.buffer.write("".join(f"{line}\n" for line in lines).encode(errors="replace"))
+        sys.stdout.buffer.flush()
+    return 0 if problem is None else 1
+
+
+def _placement(arguments: argparse.Namespace) -> Placement:
+    """Where the nodes go in the sessions that are alive after a short text."""
+    if Path(arguments.path).is_file():
+        raise InvalidInputError("--provider is for model folders: an ONNX file alone has no tokenizer to run it with")
+    model = load_model(arguments.path, arguments)
+    model.encode("a text", show_progress_bar=False)
+    return model.placement()
+
+
+def _placed(provider: str | None, placement: Placement | None, problem: str | None) -> Iterable[str]:
+    if placement is not None:
+        yield from ["", f"Placement on {provider}", *(f"  {line}" for line in str(placement).splitlines())]
+    if problem is not None:
+        yield from ["", f"Not placed on {provider}", *(f"  {line}" for line in _broken(problem, _COLUMNS - 2))]
 
 
 def _lines(inspection: Inspection) -> Iterable[str]:

@@ -8,7 +8,7 @@ import shutil
 import sys
 from typing import Any
 
-from oxembed._commands.console import is_terminal, load_model, shown, wrapped
+from oxembed._commands.console import can_write, is_terminal, load_model, shown, wrapped
 from oxembed._progress import Bar, open_bar
 from oxembed.verification import Check, Verification, verify
 
@@ -69,11 +69,7 @@ class _Progress:
 def _show(found: Verification) -> None:
     """One check a line; on a terminal, as many lines as its sentence needs."""
     encoding = sys.stdout.encoding or "ascii"
-    try:
-        "".join(_MARKS.values()).encode(encoding)
-        marks = _MARKS
-    except (UnicodeEncodeError, LookupError):
-        marks = _ASCII_MARKS
+    marks = _MARKS if can_write("".join(_MARKS.values())) else _ASCII_MARKS
     columns = shutil.get_terminal_size().columns if is_terminal(sys.stdout) else None
     width = max(len(check.name) for check in found.checks)
     lines = [line for check in found.checks for line in _lines(check, f"{marks[check.status]} ", width, columns)]

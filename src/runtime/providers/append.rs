@@ -9,7 +9,7 @@ use super::Options;
 /// How that is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Append {
-    /// It is in every session.
+    /// By its device, though it is in every session.
     Always,
     /// By ONNX Runtime's name for it.
     ByName,
@@ -26,9 +26,15 @@ impl Append {
     ///
     /// # Errors
     /// Whatever ONNX Runtime says against it.
-    pub fn to(self, builder: &mut SessionBuilder, runtime_name: &str, options: &Options) -> ort::Result<()> {
+    pub fn to(
+        self,
+        builder: &mut SessionBuilder,
+        environment: &ort::environment::Environment,
+        runtime_name: &str,
+        options: &Options,
+    ) -> ort::Result<()> {
         match self {
-            Self::Always => Ok(()),
+            Self::Always => cpu(builder, environment),
             Self::ByName => by_name(builder, runtime_name, options),
             Self::Cuda => configured(CUDA::default(), options).register(builder),
             Self::TensorRt => configured(TensorRT::default(), options).register(builder),
@@ -90,6 +96,21 @@ pub fn device(
     };
     // SAFETY: the status comes from the call above and is consumed once.
     unsafe { ort::Error::result_from_status(status) }
+}
+
+/// Puts the CPU in, by name.
+///
+/// A session to which no provider was given is given one by ONNX Runtime, as `ort` asks it to: a plug-in, if one was
+/// registered in this process.
+///
+/// # Errors
+/// Whatever ONNX Runtime says against it.
+pub fn cpu(builder: &mut SessionBuilder, environment: &ort::environment::Environment) -> ort::Result<()> {
+    let mut devices = environment.devices();
+    match devices.find(|device| device.ep().is_ok_and(|name| name == super::CPU.runtime_name)) {
+        Some(cpu) => device(builder, environment, &cpu, &Options::new()),
+        None => Err(ort::Error::new("ONNX Runtime does not tell of its own CPU provider")),
+    }
 }
 
 type CStrings = Vec<std::ffi::CString>;

@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use crate::error::{EmbeddingError, Result};
 use crate::graph::{Arithmetic, Target};
 
-pub use append::{Append, device as append_device};
+pub use append::{Append, cpu as append_cpu, device as append_device};
 pub use request::{Chosen, ProviderRequest};
 pub use setting::{Kind, Setting};
 

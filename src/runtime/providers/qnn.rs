@@ -14,7 +14,7 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options: options_of_settings,
     append: Append::ByName,
-    remedy: "pip uninstall onnxruntime && pip install onnxruntime-qnn",
+    remedy: "pip install onnxruntime-qnn",
     systems: &["windows", "linux", "android"],
     automatic: false,
 };
