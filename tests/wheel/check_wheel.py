@@ -2,19 +2,24 @@
 
     python tests/wheel/check_wheel.py dist            the one wheel in a folder
     python tests/wheel/check_wheel.py FILE.whl
+    python tests/wheel/check_wheel.py FILE.tar.gz     the wheel that pip makes of a source archive
 
-pip may use the network to fetch the wheel's dependencies; what runs afterwards may not.
+pip may use the network to fetch the wheel's dependencies; what runs afterwards may not. With --system-packages the
+environment is not empty but sees the packages of the operating system, for one whose onnxruntime is its own.
 Exit status: 0, or 1 with what is wrong.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
-import subprocess
+import re
 import sys
 import tempfile
 import zipfile
 from pathlib import Path
+
+from environment import WheelError, find_distribution, make_environment, outside, run
 
 MODEL = "oxembed/models/all-MiniLM-L6-v2/"
 NEEDED = (
@@ -26,11 +31,15 @@ NEEDED = (
     MODEL + "LICENSE",
     MODEL + "calibration.json",
 )
+# One wheel serves every Python from 3.11 on; free-threaded Pythons before 3.15 have no stable ABI, so one each.
+STABLE = re.compile(r"-cp311-abi3-")
+FREE_THREADED = re.compile(r"-(cp3\d+)-\1t-")
 # What somebody might expect behind an embedding library, and must not get.
 HEAVY = ("torch", "transformers", "sentence-transformers", "scipy")
 
 USE = """
 import sys
+import sysconfig
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +55,8 @@ assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
 near, far = float(vectors[0] @ vectors[1]), float(vectors[0] @ vectors[2])
 assert near > far + 0.2, (near, far)
 assert model.encode("one").shape == (384,)
+if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    assert not sys._is_gil_enabled(), "importing and using oxembed has turned the GIL on"
 assert model.encode("one", precision="int8").dtype == np.int8
 
 from oxembed import registry
@@ -58,23 +69,10 @@ QUERY = "a digging machine cuts the network cable"
 BEST = "A backhoe dug up the fibre."
 
 
-class WheelError(Exception):
-    """The wheel is not what it must be."""
-
-
-def find_wheel(argument: str) -> Path:
-    """The wheel file that is meant."""
-    path = Path(argument).resolve()
-    wheels = sorted(path.glob("oxembed-*.whl")) if path.is_dir() else [path]
-    if len(wheels) != 1 or not wheels[0].is_file():
-        raise WheelError(f"{path}: {len(wheels)} wheels, expected one")
-    return wheels[0]
-
-
 def check_contents(wheel: Path) -> None:
     """Check what is inside: the model and the typing files, each once, and nothing of the repository."""
-    if "-abi3-" not in wheel.name:
-        raise WheelError(f"{wheel.name} is not an abi3 wheel: it would serve one version of Python")
+    if not STABLE.search(wheel.name) and not FREE_THREADED.search(wheel.name):
+        raise WheelError(f"{wheel.name} is neither an abi3 nor a free-threaded wheel: it would serve one Python only")
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     problems = [f"lacks {name}" for name in NEEDED if names.count(name) != 1]
@@ -87,22 +85,6 @@ def check_contents(wheel: Path) -> None:
         raise WheelError(f"{wheel.name} {'; '.join(problems)}")
 
 
-def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
-    """Run a command and return what it printed."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    if done.returncode != 0:
-        raise WheelError(f"{' '.join(command)}\nexit status {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
 def without_network(home: Path) -> dict[str, str]:
     """An environment in which everything that asks the network or the user's settings for something fails."""
     kept = {name: value for name, value in os.environ.items() if name in ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG")}
@@ -111,12 +93,19 @@ def without_network(home: Path) -> dict[str, str]:
     return {**kept, **proxies, "HF_HUB_OFFLINE": "1", "HOME": str(home), "USERPROFILE": str(home)}
 
 
-def check_use(wheel: Path, folder: Path) -> None:
+def built(distribution: Path, folder: Path) -> Path:
+    """The wheel itself, or the one that pip makes of a source archive and nothing else of the repository."""
+    if distribution.suffix == ".whl":
+        return distribution
+    run([sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", str(folder), str(distribution)], folder, outside())
+    return find_distribution(str(folder))
+
+
+def check_use(wheel: Path, folder: Path, *, system_packages: bool) -> None:
     """Install the wheel below `folder` and use it."""
-    scripts = folder / "environment" / ("Scripts" if os.name == "nt" else "bin")
+    ordinary = outside()
+    scripts = make_environment(folder / "environment", system_packages=system_packages)
     python = str(scripts / "python")
-    ordinary = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    run([sys.executable, "-m", "venv", "environment"], folder, ordinary)
     run([python, "-m", "pip", "install", "--quiet", "--only-binary", ":all:", str(wheel)], folder, ordinary)
     installed = run([python, "-m", "pip", "list", "--format", "freeze"], folder, ordinary).lower().splitlines()
     heavy = [line for line in installed if line.partition("==")[0] in HEAVY]
@@ -136,19 +125,23 @@ def check_use(wheel: Path, folder: Path) -> None:
 
 
 def main() -> int:
-    """Check the wheel named on the command line; return the exit status."""
-    if len(sys.argv) != 2:
-        print(__doc__, file=sys.stderr)
-        return 2
+    """Check the distribution named on the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description="Install a wheel elsewhere and use it with no network.")
+    parser.add_argument("distribution", help="a wheel, a folder with one wheel, or a source archive")
+    parser.add_argument("--system-packages", action="store_true", help="see the packages of the operating system")
+    arguments = parser.parse_args()
     try:
-        wheel = find_wheel(sys.argv[1])
-        check_contents(wheel)
-        with tempfile.TemporaryDirectory(prefix="oxembed wheel ", ignore_cleanup_errors=True) as folder:
-            check_use(wheel, Path(folder).resolve())
+        distribution = find_distribution(arguments.distribution)
+        with tempfile.TemporaryDirectory(prefix="oxembed wheel ", ignore_cleanup_errors=True) as name:
+            folder = Path(name).resolve()
+            wheel = built(distribution, folder)
+            size = wheel.stat().st_size / 1e6
+            check_contents(wheel)
+            check_use(wheel, folder, system_packages=arguments.system_packages)
     except WheelError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB, works in an empty environment with no network")
+    print(f"{distribution.name}: a wheel of {size:.1f} MB, works in an empty environment with no network")
     return 0
 
 
