@@ -28,6 +28,7 @@ import baseline
 import numpy as np
 import onnxruntime
 import psutil
+from cold_start import QUERY
 from timing import interleaved, ratio
 
 import oxembed
@@ -35,7 +36,6 @@ from oxembed import Embedder
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "all-MiniLM-L6-v2"
-QUERY = "How do I sort a list of dictionaries by a value in Python?"
 
 
 def throughput(sides: dict[str, Any], texts: list[str], rounds: int) -> dict[str, Any]:
