@@ -50,6 +50,14 @@ def batches(text: str) -> list[int]:
     return sorted({positive(size.strip()) for size in text.split(",")})
 
 
+def check_writable(path: Path) -> None:
+    """Raises OSError where `path` cannot be written; leaves nothing behind."""
+    was_there = path.exists()
+    path.open("a", encoding="utf-8").close()
+    if not was_there:
+        path.unlink()
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -82,7 +90,7 @@ def main() -> int:
     try:
         for path in filter(None, (arguments.json, arguments.summary)):
             # Now, not after minutes of measuring.
-            path.open("a", encoding="utf-8").close()
+            check_writable(path)
         results = measure(load(arguments))
         if arguments.json is not None:
             text = json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False)
