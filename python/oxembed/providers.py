@@ -7,10 +7,12 @@ Every class but `CPU` has three fields more than those it describes:
 
 - `minimum_share`: the least share of the model's multiply-adds that the provider has to take, 0 to 1; with less it
   counts as not available.
-- `max_sessions`: sessions of different shapes that are kept; the one that was not used for longest is given up.
+- `max_sessions`: sessions of different shapes that are kept: by default from 2 to 16, as many as have room in 2 GiB;
+  the one that was not used for longest is given up.
 - `options`: options of ONNX Runtime's own, by ONNX Runtime's names, handed on as they are. They win over the fields.
 
-`None` leaves a setting to the provider. Types are checked when an instance is made, values when a model is loaded.
+Any other setting that is `None` is left to the provider. Types are checked when an instance is made, values when a
+model is loaded.
 
 Example:
     >>> from oxembed import Embedder, providers
@@ -65,7 +67,7 @@ class _Accelerator(TypedProvider):
     """Every provider but the CPU; see the module."""
 
     minimum_share: float = 0.5
-    max_sessions: int = 8
+    max_sessions: int | None = None
     options: Mapping[str, OptionValue] = NO_OPTIONS
 
 
