@@ -134,6 +134,7 @@ impl EmbedderBuilder {
             dtype: self.dtype,
             threads,
             cache: self.cache,
+            model: None,
         };
         let settings = LoadSettings {
             max_seq_length: self.max_seq_length,
@@ -142,7 +143,7 @@ impl EmbedderBuilder {
             providers: self.providers,
             surroundings,
         };
-        Embedder::new(Model::load(folder, settings)?)
+        Ok(Embedder::new(Model::load(folder, settings)?))
     }
 }
 

@@ -96,6 +96,7 @@ pub fn diagnose(library: Option<&Path>, plug_ins: &[PlugIn]) -> Result<Diagnosis
         dtype: "float32".to_owned(),
         threads,
         cache: None,
+        model: None,
     };
     let plug_ins: Vec<PlugInFacts> = plug_ins.iter().map(|plug_in| registered(&library, plug_in)).collect();
     let (built_in, devices) = (library.available_providers()?, library.devices()?);

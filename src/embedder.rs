@@ -103,7 +103,7 @@ impl Embedder {
     }
 
     /// From the parts that [`EmbedderBuilder::load`] made.
-    pub(crate) fn new(loaded: Loaded) -> Result<Self> {
+    pub(crate) fn new(loaded: Loaded) -> Self {
         let Loaded { model, forward, session, not_used } = loaded;
         let threads = model.info().threads;
         let mut direct = Worker::new(threads);
@@ -111,7 +111,7 @@ impl Embedder {
             direct.give(0, session);
         }
         let pool = Pool::new(Arc::clone(&forward), threads);
-        Ok(Self { inner: Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), not_used }) })
+        Self { inner: Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), not_used }) }
     }
 
     /// What was loaded: settings, prompts, tokenizer.

@@ -9,7 +9,7 @@ use crate::error::{EmbeddingError, Result};
 /// After so many failures without a success between them a provider is left alone for a while.
 const PATIENCE: u32 = 3;
 /// That while. A device may come back; asking it costs one failing batch.
-const PAUSE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_mins(1);
 /// Events that are remembered; all are counted.
 const REMEMBERED: usize = 100;
 

@@ -24,6 +24,7 @@
 mod backend;
 pub mod batch;
 mod builder;
+mod cache;
 mod choice;
 pub mod config;
 pub mod diagnosis;
@@ -31,6 +32,7 @@ mod embedder;
 mod error;
 pub mod export;
 mod failover;
+mod fingerprint;
 mod foreign;
 mod forward;
 pub mod graph;

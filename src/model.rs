@@ -93,8 +93,8 @@ impl Model {
             threads,
             options: RowOptions { prompt_tokens: 0, postprocess: options, dimension },
         };
-        let Selection { backends, session, not_used } = opening.close(&blueprint, &probe)?;
-        assumptions.extend(not_used.iter().map(NotUsed::sentence));
+        let Selection { backends, session, stepped_over, lost } = opening.close(&blueprint, &probe)?;
+        assumptions.extend(stepped_over.iter().map(NotUsed::sentence));
         let first = backends.first().ok_or_else(|| EmbeddingError::internal("no provider was chosen"))?.get()?;
         let info = ModelInfo {
             family: blueprint.source.family.clone(),
@@ -114,7 +114,7 @@ impl Model {
         let backends = backends.into_iter().map(Arc::new).collect();
         let forward = Arc::new(Forward { backends, failover, layout, postprocess: Arc::clone(&postprocess) });
         let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id };
-        Ok(Loaded { model, forward, session, not_used })
+        Ok(Loaded { model, forward, session, not_used: [stepped_over, lost].concat() })
     }
 
     /// What was loaded.

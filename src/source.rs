@@ -80,15 +80,15 @@ impl Origin {
                     Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned(), long };
                 Ok(ReadyGraph { graph, weights: shared, work })
             }
-            Self::File(path) => match recognize_file(path) {
-                Some(meaning) => Err(EmbeddingError::invalid_model(path, meaning)),
-                None => {
-                    // Where the file cannot be decoded, ONNX Runtime says what is wrong with it.
-                    let graph = OnnxFile::open(path).ok().and_then(|file| file.model.graph);
-                    let work = graph.map_or_else(Work::default, |graph| Work::of(&graph, 0));
-                    Ok(ReadyGraph { graph: Graph::File(path.clone()), weights: None, work })
+            Self::File(path) => {
+                if let Some(meaning) = recognize_file(path) {
+                    return Err(EmbeddingError::invalid_model(path, meaning));
                 }
-            },
+                // Where the file cannot be decoded, ONNX Runtime says what is wrong with it.
+                let graph = OnnxFile::open(path).ok().and_then(|file| file.model.graph);
+                let work = graph.map_or_else(Work::default, |graph| Work::of(&graph, 0));
+                Ok(ReadyGraph { graph: Graph::File(path.clone()), weights: None, work })
+            }
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Which provider does the work: the one that was asked for, the first of a list that can, or the fastest that is right.
 
-mod fingerprint;
 mod parity;
 mod verdict;
 
@@ -9,7 +8,7 @@ use std::sync::Arc;
 use crate::backend::{Backend, Blueprint, LaterBackend, SHORT_TEXT};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::NotUsed;
-use crate::runtime::execution::{Execution, Surroundings};
+use crate::runtime::execution::{Execution, Surroundings, bundled};
 use crate::runtime::providers::{AUTO, CPU, PROVIDERS, Provider, ProviderRequest};
 use crate::runtime::session::LoadedSession;
 
@@ -22,15 +21,18 @@ pub struct Selection {
     pub backends: Vec<LaterBackend>,
     /// The first session, where the first provider is the CPU.
     pub session: Option<LoadedSession>,
-    /// Providers that were asked for and are not used.
-    pub not_used: Vec<NotUsed>,
+    /// Providers of the user's list that cannot be used.
+    pub stepped_over: Vec<NotUsed>,
+    /// Providers that lost a trial.
+    pub lost: Vec<NotUsed>,
 }
 
 /// The start of a choice: all that can be done without the tokenizer.
 pub struct Opening {
     first: Backend,
     session: Option<LoadedSession>,
-    not_used: Vec<NotUsed>,
+    stepped_over: Vec<NotUsed>,
+    lost: Vec<NotUsed>,
     /// What comes after the first in the user's list.
     rest: Vec<ProviderRequest>,
     /// A choice that has to be made by trying.
@@ -49,40 +51,41 @@ struct Contest {
 /// # Errors
 /// `ProviderUnavailable` where none can; what a single one says against it.
 pub fn open(blueprint: &Blueprint, requests: &[ProviderRequest]) -> Result<Opening> {
-    let mut not_used = Vec::new();
-    let mut last = None;
+    let (mut stepped_over, mut lost) = (Vec::new(), Vec::new());
     for (index, request) in requests.iter().enumerate() {
         let rest = requests.get(index + 1..).unwrap_or_default().to_vec();
         let opened = if request.name() == AUTO {
-            automatic(blueprint, &mut not_used)
+            automatic(blueprint, &mut lost)
         } else {
             named(blueprint, request, requests.len() > 1)
         };
         match opened {
             Ok((first, session, contest)) => {
                 let is_strict = requests.len() == 1 && request.name() != AUTO;
-                return Ok(Opening { first, session, not_used, rest, contest, is_strict });
+                return Ok(Opening { first, session, stepped_over, lost, rest, contest, is_strict });
             }
             // Only the provider's own refusal is a step down: a broken model is broken everywhere.
             Err(EmbeddingError::ProviderUnavailable { provider, message }) => {
-                not_used.push(NotUsed { provider: provider.clone(), reason: message.clone() });
-                last = Some(EmbeddingError::ProviderUnavailable { provider, message });
+                stepped_over.push(NotUsed { provider, reason: message });
             }
             Err(error) => return Err(error),
         }
     }
-    Err(match (last, not_used.len()) {
-        (Some(only), 1) if requests.len() == 1 => only,
-        _ => EmbeddingError::ProviderUnavailable {
-            provider: requests.iter().map(ProviderRequest::name).collect::<Vec<_>>().join(", "),
-            message: if not_used.is_empty() {
-                "no provider was named; \"auto\" and \"cpu\" always work".to_owned()
-            } else {
-                let each = not_used.iter().map(|not| format!("{}: {}", not.provider, not.reason)).collect::<Vec<_>>();
-                format!("none of the list can be used; \"cpu\" at its end always can. {}", each.join(". "))
-            },
-        },
-    })
+    Err(none_works(requests, &stepped_over))
+}
+
+fn none_works(requests: &[ProviderRequest], refused: &[NotUsed]) -> EmbeddingError {
+    let (provider, message) = match refused {
+        [] => (String::new(), "no provider was named".to_owned()),
+        [only] => (only.provider.clone(), only.reason.clone()),
+        several => {
+            let each = several.iter().map(|not| format!("{}: {}", not.provider, not.reason)).collect::<Vec<_>>();
+            let names = requests.iter().map(ProviderRequest::name).collect::<Vec<_>>();
+            (names.join(", "), format!("none of the list can be used. {}", each.join(". ")))
+        }
+    };
+    let message = format!("{message}. \"cpu\" and \"auto\" work everywhere, and so do lists that end in one of them");
+    EmbeddingError::ProviderUnavailable { provider, message }
 }
 
 fn named(blueprint: &Blueprint, request: &ProviderRequest, is_one_of_several: bool) -> Result<Opened> {
@@ -94,14 +97,14 @@ fn named(blueprint: &Blueprint, request: &ProviderRequest, is_one_of_several: bo
         let (provider, message) = (request.name().to_owned(), error.to_string());
         return Err(EmbeddingError::ProviderUnavailable { provider, message });
     }
-    let (backend, session) = blueprint.backend(Execution::find(request, surroundings)?, SHORT_TEXT)?;
+    let (backend, session) = blueprint.backend(blueprint.execution(request)?, SHORT_TEXT)?;
     Ok((backend, session, None))
 }
 
 type Opened = (Backend, Option<LoadedSession>, Option<Contest>);
 
 /// What is known to be the fastest; the CPU, where nothing else is there or it has to be tried.
-fn automatic(blueprint: &Blueprint, not_used: &mut Vec<NotUsed>) -> Result<Opened> {
+fn automatic(blueprint: &Blueprint, lost: &mut Vec<NotUsed>) -> Result<Opened> {
     let surroundings = &blueprint.surroundings;
     let candidates = candidates(surroundings)?;
     let cpu = || {
@@ -114,18 +117,17 @@ fn automatic(blueprint: &Blueprint, not_used: &mut Vec<NotUsed>) -> Result<Opene
     }
     let file = VerdictFile::of(blueprint, &candidates);
     if let Some(verdict) = file.as_ref().and_then(VerdictFile::read) {
-        let mut lost = verdict.not_used();
         if verdict.provider == CPU.name {
             let (backend, session) = cpu()?;
-            not_used.append(&mut lost);
+            lost.extend(verdict.not_used());
             return Ok((backend, session, None));
         }
         let request = ProviderRequest::named(verdict.provider.as_str());
-        let found = Execution::find(&request, surroundings);
+        let found = blueprint.execution(&request);
         let found = found.and_then(|execution| blueprint.backend(execution, SHORT_TEXT));
         match found {
             Ok((backend, session)) if backend.execution.device() == verdict.device => {
-                not_used.append(&mut lost);
+                lost.extend(verdict.not_used());
                 return Ok((backend, session, None));
             }
             Ok(_) => tracing::info!("the device is another than when the providers were tried; trying them again"),
@@ -141,6 +143,7 @@ fn candidates(surroundings: &Surroundings) -> Result<Vec<ProviderRequest>> {
     let built_in = surroundings.library.available_providers()?;
     let is_there = |provider: &Provider| {
         built_in.iter().any(|name| name == provider.runtime_name)
+            || bundled(provider, &surroundings.library).is_some()
             || surroundings
                 .plug_ins
                 .iter()
@@ -166,16 +169,19 @@ impl Opening {
     /// # Errors
     /// What fails on the CPU while it is compared with.
     pub fn close(self, blueprint: &Blueprint, probe: &Probe<'_>) -> Result<Selection> {
-        let Self { mut first, mut session, mut not_used, rest, contest, is_strict } = self;
+        let Self { mut first, mut session, stepped_over, mut lost, rest, contest, is_strict } = self;
         let mut behind: Vec<LaterBackend> = Vec::new();
         if let Some(contest) = contest {
             let outcome = contest.hold(blueprint, probe, first, session)?;
-            not_used.extend(outcome.not_used);
+            lost.extend(outcome.lost);
             (first, session) = (outcome.winner, outcome.session);
             behind.extend(outcome.cpu);
         }
-        for not in &not_used {
-            tracing::warn!(provider = not.provider, "not used: {}", not.reason);
+        for step in &stepped_over {
+            tracing::warn!(provider = step.provider, "not used: {}", step.reason);
+        }
+        for loser in &lost {
+            tracing::info!(provider = loser.provider, "not used: {}", loser.reason);
         }
         // A list goes on to its end, `auto` to the CPU, and a single name goes on to nothing.
         let first_is_cpu = first.execution.is_cpu();
@@ -191,7 +197,7 @@ impl Opening {
         }
         let mut backends = vec![LaterBackend::ready(first)];
         backends.extend(behind);
-        Ok(Selection { backends, session, not_used })
+        Ok(Selection { backends, session, stepped_over, lost })
     }
 }
 
@@ -202,7 +208,7 @@ fn later(blueprint: &Blueprint, request: ProviderRequest, least_tokens: usize) -
     let prepare = move || {
         let execution = match Provider::named(request.name()) {
             Some(provider) if provider.name == CPU.name => Execution::cpu_beside_others()?,
-            _ => Execution::find(&request, &blueprint.surroundings)?,
+            _ => blueprint.execution(&request)?,
         };
         Ok(blueprint.backend(execution, SHORT_TEXT)?.0)
     };
@@ -214,7 +220,7 @@ struct Outcome {
     session: Option<LoadedSession>,
     /// The CPU, where it is not the winner.
     cpu: Option<LaterBackend>,
-    not_used: Vec<NotUsed>,
+    lost: Vec<NotUsed>,
 }
 
 impl Contest {
@@ -228,9 +234,9 @@ impl Contest {
     ) -> Result<Outcome> {
         let busy = self.file.as_ref().and_then(VerdictFile::busy);
         if let Some(reason) = busy {
-            let not_used = self.candidates.iter();
-            let not_used = not_used.map(|each| NotUsed { provider: each.name().to_owned(), reason: reason.clone() });
-            return Ok(Outcome { winner: cpu, session, cpu: None, not_used: not_used.collect() });
+            let lost = self.candidates.iter();
+            let lost = lost.map(|each| NotUsed { provider: each.name().to_owned(), reason: reason.clone() });
+            return Ok(Outcome { winner: cpu, session, cpu: None, lost: lost.collect() });
         }
         let trying = self.file.as_ref().map(VerdictFile::start);
         let cpu = Arc::new(LaterBackend::ready(cpu));
@@ -238,7 +244,8 @@ impl Contest {
         let mut trials = Vec::new();
         let mut best: Option<(Backend, f64)> = None;
         for request in &self.candidates {
-            let tried = Execution::find(request, &blueprint.surroundings)
+            let tried = blueprint
+                .execution(request)
                 .and_then(|execution| blueprint.backend(execution, parity::SHAPE))
                 .and_then(|(backend, _)| probe.candidate(backend, &reference));
             let (trial, won) = match tried {
@@ -259,11 +266,11 @@ impl Contest {
         if let Some(file) = &self.file {
             file.write(&verdict);
         }
-        let not_used = verdict.not_used();
+        let lost = verdict.not_used();
         let cpu = Arc::into_inner(cpu).ok_or_else(|| EmbeddingError::internal("the CPU is still in use"))?;
         Ok(match best {
-            Some((winner, _)) => Outcome { winner, session: None, cpu: Some(cpu), not_used },
-            None => Outcome { winner: cpu.into_ready()?, session, cpu: None, not_used },
+            Some((winner, _)) => Outcome { winner, session: None, cpu: Some(cpu), lost },
+            None => Outcome { winner: cpu.into_ready()?, session, cpu: None, lost },
         })
     }
 }

@@ -137,12 +137,13 @@ fn smallest_cosine(reference: &[f32], candidate: &[f32], dimension: usize) -> f6
 
 fn cosine(a: &[f32], b: &[f32]) -> f64 {
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let norms = (dot(a, a) * dot(b, b)).sqrt();
-    if norms == 0.0 {
-        // Two rows of zeros agree.
-        return if dot(a, a) == dot(b, b) { 1.0 } else { 0.0 };
+    let (first, second) = (dot(a, a), dot(b, b));
+    match (first > 0.0, second > 0.0) {
+        (true, true) => dot(a, b) / (first * second).sqrt(),
+        // Two rows of zeros agree; what is no number stays none.
+        (false, false) if (first + second).is_finite() => 1.0,
+        _ => (first + second) * 0.0,
     }
-    dot(a, b) / norms
 }
 
 #[cfg(test)]

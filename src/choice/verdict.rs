@@ -1,21 +1,22 @@
 //! What came of a trial, kept on disk so that it costs once.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::fingerprint::fingerprint;
 use super::parity::{Measured, WORTHWHILE};
 use crate::backend::Blueprint;
+use crate::cache::write_whole;
 use crate::error::EmbeddingError;
 use crate::failover::NotUsed;
+use crate::fingerprint::fingerprint;
 use crate::runtime::execution::Execution;
 use crate::runtime::providers::{CPU, ProviderRequest};
 
 /// A trial that takes longer than this has not ended, but crashed.
-const LONGEST_TRIAL: Duration = Duration::from_secs(120);
+const LONGEST_TRIAL: Duration = Duration::from_mins(2);
 
 /// Who won, and how the others did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -179,19 +180,4 @@ fn machine() -> String {
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = processor.lines().find(|line| line.starts_with("model name")).unwrap_or_default().to_owned();
     format!("{} {} {} {processor}", std::env::consts::OS, std::env::consts::ARCH, id.trim())
-}
-
-/// Writes a file that nobody sees half of. A cache that cannot be written to is no error: the work is done again.
-pub fn write_whole(path: &Path, text: &str) {
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let file = tempfile::NamedTempFile::new_in(folder)?;
-        fs::write(file.path(), text)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    if let Err(error) = write() {
-        tracing::debug!(%error, path = %path.display(), "the cache cannot be written to");
-    }
 }

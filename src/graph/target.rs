@@ -89,7 +89,7 @@ pub enum Batches {
 ///
 /// assert_eq!(Target::named("coreml")?, Target::COREML);
 /// let error = Target::named("tpu").unwrap_err();
-/// assert!(error.to_string().contains("cpu, coreml, gpu"));
+/// assert!(error.to_string().contains("cpu, coreml, plain, gpu"));
 /// # Ok::<(), oxembed::EmbeddingError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,8 @@ pub struct Target {
 }
 
 /// Names of targets.
-const TARGETS: [(&str, Target); 3] = [("cpu", Target::CPU), ("coreml", Target::COREML), ("gpu", Target::GPU)];
+const TARGETS: [(&str, Target); 4] =
+    [("cpu", Target::CPU), ("coreml", Target::COREML), ("plain", Target::PLAIN), ("gpu", Target::GPU)];
 
 impl Target {
     /// The CPU provider: fused operators, single precision, any shape.

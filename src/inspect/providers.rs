@@ -17,25 +17,12 @@ use crate::error::Result;
 use crate::onnx::proto::{GraphProto, ModelProto, NodeProto, OperatorSetIdProto, ValueInfoProto};
 use crate::onnx::proto::{TensorTypeProto, TypeProto};
 use crate::runtime::library::Library;
+use crate::runtime::providers::{PROVIDERS, Provider};
 
 const CPU: &str = "CPUExecutionProvider";
 const COREML: &str = "CoreMLExecutionProvider";
 /// CoreML's tensors have at most five dimensions.
 const COREML_MAX_RANK: usize = 5;
-
-/// Providers as `provider=` and as ONNX Runtime spell them.
-const PROVIDERS: &[(&str, &str)] = &[
-    ("cpu", CPU),
-    ("coreml", COREML),
-    ("cuda", "CUDAExecutionProvider"),
-    ("tensorrt", "TensorrtExecutionProvider"),
-    ("directml", "DmlExecutionProvider"),
-    ("openvino", "OpenVINOExecutionProvider"),
-    ("migraphx", "MIGraphXExecutionProvider"),
-    ("webgpu", "WebGpuExecutionProvider"),
-    ("qnn", "QNNExecutionProvider"),
-    ("xnnpack", "XnnpackExecutionProvider"),
-];
 
 const RULES: &str = "computed by the rules of ONNX Runtime's own checker";
 
@@ -74,9 +61,9 @@ pub fn facts(
             Vec::new()
         }
     };
-    let others = installed.iter().filter(|name| PROVIDERS.iter().all(|(_, known)| known != name));
+    let others = installed.iter().filter(|name| Provider::named(name).is_none());
     let others = others.map(|name| (short_name(name), name.clone()));
-    let known = PROVIDERS.iter().map(|(provider, name)| ((*provider).to_owned(), (*name).to_owned()));
+    let known = PROVIDERS.iter().map(|provider| (provider.name.to_owned(), provider.runtime_name.to_owned()));
     let skeleton = match &subject.external {
         Ok(external) => Skeleton::new(subject.file, subject.bytes, *external).map_err(|error| error.to_string()),
         Err(problem) => Err(problem.clone()),
@@ -106,9 +93,9 @@ impl Answer {
 
     fn unknown(is_installed: bool) -> Self {
         Self::none(if is_installed {
-            "not computed: this version of oxembed runs graphs on the CPU, so no session was made with it"
+            "not computed: only a session on the device tells; ask for it with --provider"
         } else {
-            "not computed: only a session with the provider tells, and this ONNX Runtime does not have it"
+            "not computed: only a session on the device tells, and this ONNX Runtime does not have the provider"
         })
     }
 }

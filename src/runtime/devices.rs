@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ort::AsPointer;
 use ort::memory::DeviceType;
 
 use super::library::Library;
@@ -20,6 +21,8 @@ pub struct Device {
     pub vendor: String,
     /// The provider's own number for it.
     pub id: u32,
+    /// Whether it is only pretended, for compiling.
+    pub is_virtual: bool,
     /// What the provider says of it.
     pub metadata: BTreeMap<String, String>,
 }
@@ -29,7 +32,8 @@ impl Device {
     pub fn words(&self) -> String {
         let name = self.metadata.get("ov_device").or_else(|| self.metadata.get("Description"));
         let name = name.map_or_else(String::new, |name| format!(" {name}"));
-        format!("{} {}{name}", self.vendor, self.kind).trim().to_owned()
+        let pretended = if self.is_virtual { "virtual " } else { "" };
+        format!("{} {pretended}{}{name}", self.vendor, self.kind).trim().to_owned()
     }
 }
 
@@ -115,22 +119,38 @@ fn describe(device: &ort::device::Device<'_>) -> ort::Result<Device> {
         kind,
         vendor: hardware.vendor()?.to_owned(),
         id: hardware.id(),
+        is_virtual: hardware_metadata(device).get("is_virtual").is_some_and(|value| value == "1"),
         metadata: metadata(device),
     })
 }
 
-/// Key and value pairs that the provider gives its device.
+/// What the provider says of its device.
 fn metadata(device: &ort::device::Device<'_>) -> BTreeMap<String, String> {
-    use ort::AsPointer;
+    // SAFETY: the device is alive; what comes back belongs to it, and is read before it goes.
+    unsafe { pairs((ort::api().EpDevice_EpMetadata)(device.ptr())) }
+}
+
+/// What ONNX Runtime says of the hardware under a device.
+fn hardware_metadata(device: &ort::device::Device<'_>) -> BTreeMap<String, String> {
     let api = ort::api();
-    // SAFETY: the device is alive; what comes back belongs to it.
-    let pairs = unsafe { (api.EpDevice_EpMetadata)(device.ptr()) };
+    // SAFETY: the device is alive, and has hardware by contract; both pointers belong to it.
+    unsafe {
+        let hardware = (api.EpDevice_Device)(device.ptr());
+        if hardware.is_null() { BTreeMap::new() } else { pairs((api.HardwareDevice_Metadata)(hardware)) }
+    }
+}
+
+/// Keys and values as ONNX Runtime has them.
+///
+/// # Safety
+/// `pairs` is null or valid until this returns.
+unsafe fn pairs(pairs: *const ort::sys::OrtKeyValuePairs) -> BTreeMap<String, String> {
     let (mut keys, mut values, mut count) = (std::ptr::null(), std::ptr::null(), 0);
     if pairs.is_null() {
         return BTreeMap::new();
     }
     // SAFETY: the pairs are valid, and so are the three places that are written to.
-    unsafe { (api.GetKeyValuePairs)(pairs, &raw mut keys, &raw mut values, &raw mut count) };
+    unsafe { (ort::api().GetKeyValuePairs)(pairs, &raw mut keys, &raw mut values, &raw mut count) };
     let text = |array: *const *const std::ffi::c_char, index: usize| {
         // SAFETY: both arrays have `count` valid, NUL-terminated strings.
         unsafe { std::ffi::CStr::from_ptr(*array.add(index)) }.to_string_lossy().into_owned()

@@ -7,7 +7,10 @@ use ort::session::builder::SessionBuilder;
 
 use super::devices::{Device, PlugIn};
 use super::library::Library;
+use super::placement::{Placement, record};
 use super::providers::{self, CPU, Chosen, Circumstances, Dtype, FLOAT32, Options, Provider, ProviderRequest};
+use super::session::LoadedSession;
+use super::work::Work;
 use crate::error::{EmbeddingError, Result};
 use crate::graph::Target;
 
@@ -24,6 +27,8 @@ pub struct Surroundings {
     pub threads: usize,
     /// A folder for what providers compile and what was found out about them.
     pub cache: Option<PathBuf>,
+    /// The model, in letters for the name of a folder; nothing is kept of what is compiled where it is not known.
+    pub model: Option<String>,
 }
 
 /// How a provider is put into a session.
@@ -91,7 +96,7 @@ impl Execution {
             return Self::cpu(&surroundings.dtype);
         }
         let place = place(request.name(), provider, &runtime_name, &chosen, surroundings)?;
-        let cache = surroundings.cache.as_ref().map(|cache| cache.join(provider.name));
+        let cache = cache_folder(provider, surroundings);
         let circumstances = Circumstances {
             dtype: dtype.name,
             threads: surroundings.threads,
@@ -109,8 +114,8 @@ impl Execution {
     }
 
     /// The graph to write.
-    pub fn target(&self) -> Target {
-        self.provider.target(self.dtype, &self.chosen)
+    pub fn target(&self, library: &Library) -> Target {
+        self.provider.target(self.dtype, &self.chosen, library.minor())
     }
 
     /// The device in words.
@@ -139,10 +144,34 @@ impl Execution {
         Err(ort::Error::new(format!("the device {} is gone", device.words())))
     }
 
+    /// Where the nodes of a session are that was made for `what`, and how much of `work` they are.
+    ///
+    /// # Errors
+    /// `InferenceFailed` where ONNX Runtime has no record.
+    pub fn placement(&self, what: String, session: &LoadedSession, work: &Work) -> Result<Placement> {
+        let recorded = record(session.session())?;
+        Ok(Placement {
+            session: what,
+            provider: self.name.clone(),
+            device: self.device(),
+            threads: session.threads,
+            providers: recorded.counts(),
+            work: recorded.shares(work),
+        })
+    }
+
     /// An error that says why the provider cannot be used.
     pub fn unavailable(&self, message: impl Into<String>) -> EmbeddingError {
         unavailable(&self.name, message)
     }
+}
+
+/// Providers tell models apart by their graphs at best, so each model has a folder of its own, and each version of ONNX
+/// Runtime another.
+fn cache_folder(provider: &Provider, surroundings: &Surroundings) -> Option<PathBuf> {
+    let version = &surroundings.library.version;
+    let name = format!("{}-{version}", surroundings.model.as_ref()?);
+    Some(surroundings.cache.as_ref()?.join(provider.name).join(name))
 }
 
 fn unavailable(name: &str, message: impl Into<String>) -> EmbeddingError {
@@ -189,17 +218,21 @@ fn place(
     }
     let mut problems = Vec::new();
     let mut loaded = Vec::new();
-    for plug_in in surroundings.plug_ins.iter().filter(|plug_in| plug_in.may_bring(runtime_name)) {
+    let bundled = bundled(provider, library);
+    let plug_ins = surroundings.plug_ins.iter().chain(&bundled).filter(|plug_in| plug_in.may_bring(runtime_name));
+    for plug_in in plug_ins {
         match library.register_plug_in(plug_in) {
             Ok(()) => loaded.push(plug_in.path.display().to_string()),
             Err(EmbeddingError::ProviderUnavailable { message, .. }) => problems.push(message),
             Err(error) => return Err(error),
         }
     }
-    let devices = library.devices()?;
     let kind = chosen.get("device");
-    let mut mine = devices.into_iter().filter(|device| device.provider == runtime_name);
-    if let Some(device) = mine.find(|device| kind.is_none_or(|kind| device.kind == kind)) {
+    let mut mine = library.devices()?;
+    mine.retain(|device| device.provider == runtime_name && kind.is_none_or(|kind| device.kind == kind));
+    // Those that are there before those that are pretended, which the provider refuses itself, and says why.
+    mine.sort_by_key(|device| device.is_virtual);
+    if let Some(device) = mine.into_iter().next() {
         return Ok(Place::Device(device));
     }
     if !problems.is_empty() {
@@ -212,6 +245,12 @@ fn place(
         return Err(unavailable(name, message));
     }
     Err(unavailable(name, not_installed(provider, &built_in, library)))
+}
+
+/// The plug-in that comes with ONNX Runtime itself, in builds that have the provider so.
+pub fn bundled(provider: &Provider, library: &Library) -> Option<PlugIn> {
+    let path = library.path.with_file_name(libloading::library_filename(provider.bundled?));
+    path.is_file().then(|| PlugIn { path, providers: vec![provider.runtime_name.to_owned()] })
 }
 
 fn not_installed(provider: &Provider, built_in: &[String], library: &Library) -> String {

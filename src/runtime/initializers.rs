@@ -61,8 +61,7 @@ impl Initializers {
         }
         let mut made = Self::new(others, threads)?;
         made.values.extend(shared);
-        made._known = Some(Arc::clone(known));
-        Ok(made)
+        Ok(Self { _known: Some(Arc::clone(known)), ..made })
     }
 
     /// As [`new`](Self::new), with another limit for copies of the weights.

@@ -1,6 +1,7 @@
 //! CoreML: Apple's neural engine, graphics processor and CPU.
 //!
-//! As an ML program, of fixed shapes, compiled once and kept: `model_cache_directory` in `backend.rs` says by which key.
+//! As an ML program, of fixed shapes, compiled once and kept: `backend.rs` says by which key. CoreML looks for the
+//! key under `COREML_CACHE_KEY`, takes letters and digits only, 64 of them at most, and passes over others in silence.
 
 use super::setting::FLAG;
 use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
@@ -17,6 +18,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options,
     append: Append::ByName,
+    bundled: None,
+    cache_key: Some("COREML_CACHE_KEY"),
     remedy: "pip install onnxruntime (on a Mac with Apple silicon)",
     systems: &["macos", "ios"],
     automatic: true,
@@ -88,8 +91,9 @@ const SETTINGS: &[Setting] = &[
         name: "embedding_lookup",
         runtime_key: None,
         kind: Kind::Choice(&[("gather_nd", "gather_nd"), ("gather", "gather")]),
-        default: Some("gather_nd"),
-        description: "the operator that looks up embeddings; gather leaves the lookup to the CPU",
+        default: None,
+        description: "the operator that looks up embeddings: by default gather_nd where ONNX Runtime's CoreML takes it, from \
+                      1.27 on; gather leaves the lookup to the CPU",
     },
 ];
 

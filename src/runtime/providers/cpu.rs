@@ -14,6 +14,8 @@ pub const PROVIDER: Provider = Provider {
     settings: &[],
     options: options_of_settings,
     append: Append::Always,
+    bundled: None,
+    cache_key: None,
     remedy: "pip install onnxruntime",
     systems: &[],
     automatic: true,

@@ -15,6 +15,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options: options_of_settings,
     append: Append::Cuda,
+    bundled: Some("onnxruntime_providers_cuda"),
+    cache_key: None,
     remedy: "pip uninstall onnxruntime && pip install \"onnxruntime-gpu[cuda,cudnn]\"",
     systems: &["linux", "windows"],
     automatic: true,

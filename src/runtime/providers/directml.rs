@@ -16,6 +16,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options: options_of_settings,
     append: Append::ByName,
+    bundled: None,
+    cache_key: None,
     remedy: "pip uninstall onnxruntime && pip install onnxruntime-directml",
     systems: &["windows"],
     automatic: true,

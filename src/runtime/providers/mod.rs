@@ -109,6 +109,10 @@ pub struct Provider {
     pub options: fn(&Circumstances<'_>) -> Options,
     /// How it is put into a session where it is part of the library; plug-ins are put in by their device.
     pub append: Append,
+    /// Name of the library beside ONNX Runtime's that some builds have it in, as a plug-in.
+    pub bundled: Option<&'static str>,
+    /// The key of the graph's metadata by which it knows what it compiled before.
+    pub cache_key: Option<&'static str>,
     /// The command that makes it available, and where that can work.
     pub remedy: &'static str,
     /// Operating systems that it exists for, as Rust calls them; empty for all.
@@ -168,12 +172,13 @@ impl Provider {
         }))
     }
 
-    /// The graph to write for it.
-    pub fn target(&self, dtype: Dtype, chosen: &Chosen) -> Target {
+    /// The graph to write for it, under ONNX Runtime 1.`runtime_minor`.
+    pub fn target(&self, dtype: Dtype, chosen: &Chosen, runtime_minor: u32) -> Target {
         let target = Target { arithmetic: dtype.arithmetic, ..self.target };
         match chosen.get("embedding_lookup") {
-            Some("gather") => target.with_plain_gather(),
-            _ => target,
+            Some("gather_nd") => target,
+            None if runtime_minor >= GATHER_ND_SINCE => target,
+            _ => target.with_plain_gather(),
         }
     }
 
@@ -182,6 +187,9 @@ impl Provider {
         self.systems.is_empty() || self.systems.contains(&std::env::consts::OS)
     }
 }
+
+/// CoreML's list of operators has `GatherND` from this version of ONNX Runtime on; before, the CPU looks embeddings up.
+const GATHER_ND_SINCE: u32 = 27;
 
 /// Types of arithmetic by name, as torch has them.
 const DTYPES: &[&str] = &["float32", "float16", "bfloat16"];

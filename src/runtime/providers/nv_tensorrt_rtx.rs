@@ -15,6 +15,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options,
     append: Append::ByName,
+    bundled: None,
+    cache_key: None,
     remedy: "pip install onnxruntime-ep-nv-tensorrt-rtx",
     systems: &["linux", "windows"],
     automatic: true,

@@ -21,6 +21,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options,
     append: Append::ByName,
+    bundled: None,
+    cache_key: None,
     remedy: "pip install onnxruntime-ep-openvino",
     systems: &["linux", "windows"],
     automatic: true,

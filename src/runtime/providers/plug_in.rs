@@ -15,6 +15,8 @@ pub const PROVIDER: Provider = Provider {
     settings: &[DEVICE],
     options: options_of_settings,
     append: Append::PlugInOnly,
+    bundled: None,
+    cache_key: None,
     remedy: "install the package of the plug-in",
     systems: &[],
     automatic: true,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::setting::Setting;
-use super::{Options, Provider};
+use super::{Append, Options, Provider};
 use crate::error::{EmbeddingError, Result};
 
 /// A provider by name, with settings.
@@ -62,6 +62,12 @@ impl ProviderRequest {
         }
         if let Some((key, _)) = self.options.iter().find(|(key, value)| key.contains('\0') || value.contains('\0')) {
             let problem = format!("provider {:?}: the option {key:?} contains a NUL character", self.name);
+            return Err(EmbeddingError::invalid_input(problem));
+        }
+        if provider.append == Append::Always
+            && let Some(key) = self.options.keys().next()
+        {
+            let problem = format!("provider {:?} has no options of its own, and {key:?} was given", self.name);
             return Err(EmbeddingError::invalid_input(problem));
         }
         let mut values = Vec::new();

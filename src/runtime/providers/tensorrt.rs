@@ -14,6 +14,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options,
     append: Append::TensorRt,
+    bundled: None,
+    cache_key: None,
     remedy: "pip uninstall onnxruntime && pip install \"onnxruntime-gpu[cuda,cudnn]\" tensorrt",
     systems: &["linux", "windows"],
     // Building an engine takes minutes: nothing to do unasked.

@@ -91,12 +91,15 @@ fn every_setting_of_coreml_reaches_it() {
 #[test]
 fn the_plain_gather_can_be_chosen() {
     let coreml = Provider::named("coreml").unwrap();
-    let target =
-        |request: ProviderRequest| coreml.target(coreml.dtype("float16").unwrap(), &request.chosen(coreml).unwrap());
-    assert_eq!(target("coreml".into()).lookup, Lookup::GatherNd);
-    assert_eq!(target("coreml".into()).arithmetic, Arithmetic::Float16);
-    let request = ProviderRequest::named("coreml").setting("embedding_lookup", "gather");
-    assert_eq!(target(request).lookup, Lookup::Gather);
+    let target = |request: ProviderRequest, minor: u32| {
+        coreml.target(coreml.dtype("float16").unwrap(), &request.chosen(coreml).unwrap(), minor)
+    };
+    assert_eq!(target("coreml".into(), 27).lookup, Lookup::GatherNd);
+    assert_eq!(target("coreml".into(), 26).lookup, Lookup::Gather, "CoreML does not know the other yet");
+    assert_eq!(target("coreml".into(), 31).arithmetic, Arithmetic::Float16);
+    let asked = |lookup: &str| ProviderRequest::named("coreml").setting("embedding_lookup", lookup);
+    assert_eq!(target(asked("gather"), 31).lookup, Lookup::Gather);
+    assert_eq!(target(asked("gather_nd"), 24).lookup, Lookup::GatherNd);
 }
 
 #[test]
@@ -148,6 +151,7 @@ fn unknown_settings_and_values_are_refused_by_name() {
         assert!(refused(ProviderRequest::named("cuda").setting("minimum_share", share)).contains(share));
     }
     assert!(refused(ProviderRequest::named("cpu").setting("minimum_share", "0")).contains("no setting"));
+    assert!(refused(ProviderRequest::named("cpu").option("key", "1")).contains("key"));
     assert!(refused(ProviderRequest::named("webgpu").option("key\0", "")).contains("NUL"));
 }
 

@@ -14,6 +14,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options: options_of_settings,
     append: Append::ByName,
+    bundled: None,
+    cache_key: None,
     remedy: "pip install onnxruntime-ep-webgpu",
     systems: &[],
     automatic: true,

@@ -14,6 +14,8 @@ pub const PROVIDER: Provider = Provider {
     settings: SETTINGS,
     options: options_of_settings,
     append: Append::ByName,
+    bundled: None,
+    cache_key: None,
     remedy: "build ONNX Runtime with --use_xnnpack",
     systems: &[],
     automatic: false,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
+use crate::cache::write_whole;
 use crate::source::Origin;
 
 /// The hash of the weights or of the ONNX file. Where `cache` can be written to, the hash of a file that did not change
@@ -37,6 +38,6 @@ fn hash_of(file: &Path, folder: &Path) -> Option<String> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_mmap_rayon(file).ok()?;
     let hash = hasher.finalize().to_hex().to_string();
-    super::verdict::write_whole(&known, &format!("{hash}\n{state}"));
+    write_whole(&known, &format!("{hash}\n{state}"));
     Some(hash)
 }
