@@ -139,22 +139,28 @@ def placement(setting: Setting) -> dict[str, Any]:
 
 
 def partitions(setting: Setting) -> dict[str, Any]:
-    """The parts that a plain session on the provider has of our graph and of the export; `None` if it has no such."""
+    """The parts that a plain session on the provider has of the written graph and of the export, where it has any.
+
+    For CoreML of both written graphs, which differ in how they look up embeddings: which of them it takes whole is a
+    question of its version.
+    """
     import onnxruntime
 
-    runtime_name = setting.row["runtime_name"]
-    if setting.row["name"] == "cpu" or runtime_name not in onnxruntime.get_available_providers():
-        return {"provider": None, "export": None}
+    row = setting.row
+    if row["name"] == "cpu" or row["runtime_name"] not in onnxruntime.get_available_providers():
+        return {}
     import baseline
 
-    graphs = {"export": setting.export.session} if setting.export is not None else {}
+    found = {"export": setting.export.session} if setting.export is not None else {}
+    targets: dict[str, Literal["cpu", "plain", "coreml"]] = {"any shape": "cpu"}
+    if row["shapes"] == "ladder":
+        targets = {"Gather": "plain", "GatherND": "coreml"} if row["name"] == "coreml" else {"Gather": "plain"}
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "model.onnx"
-        is_fixed = setting.row["shapes"] == "ladder"
-        target: Literal["coreml", "cpu"] = "coreml" if is_fixed else "cpu"
-        oxembed.export(setting.arguments.model, file, target=target, static=SHAPE if is_fixed else None)
-        graphs["provider"] = baseline.session(file, setting.model.model_info().threads, export_providers(setting))
-        return {name: baseline.placed(graph, runtime_name)._asdict() for name, graph in graphs.items()}
+        for name, target in targets.items():
+            file = Path(folder) / f"{target}.onnx"
+            oxembed.export(setting.arguments.model, file, target=target, static=None if target == "cpu" else SHAPE)
+            found[name] = baseline.session(file, setting.model.model_info().threads, export_providers(setting))
+    return {name: baseline.placed(session, row["runtime_name"])._asdict() for name, session in found.items()}
 
 
 def starts(setting: Setting) -> dict[str, dict[str, list[float]]]:

@@ -157,11 +157,10 @@ def placement(results: dict[str, Any]) -> Table:
         for one in found["sessions"]
     ]
     notes = []
-    for name, what in (("provider", "the written graph"), ("export", "the usual export")):
-        parts = found["partitions"].get(name)
-        if parts is not None:
-            kinds = "1 partition" if parts["partitions"] == 1 else f"{parts['partitions']:,} partitions"
-            notes.append(f"{what}: {parts['nodes']:,} of {parts['all_nodes']:,} nodes in {kinds}")
+    for name, parts in found["partitions"].items():
+        what = "the usual export" if name == "export" else f"the written graph ({name})"
+        kinds = "1 partition" if parts["partitions"] == 1 else f"{parts['partitions']:,} partitions"
+        notes.append(f"{what}: {parts['nodes']:,} of {parts['all_nodes']:,} nodes in {kinds}")
     note = f"In a plain session, {'; '.join(notes)}." if notes else "The number of partitions is not known here."
     title = f"What {results['provider']['name']} has of each session"
     return Table(title, ["session", "nodes", "share", "multiply-adds"], rows, 1, note)

@@ -98,7 +98,7 @@ def test_placement_is_counted_by_nodes_and_multiply_adds(bench: Bench, plug_in: 
     sessions = found["placement"]["sessions"]
     assert sessions
     for one in sessions:
-        tokens = int(re.fullmatch(r"\d+ texts of (\d+) tokens", one["session"])[1])  # type: ignore[index]
+        tokens = int(re.fullmatch(r"\d+ texts? of (\d+) tokens", one["session"])[1])  # type: ignore[index]
         own, others = tokens * sum(linear), attention * tokens**2 * hidden
         assert one["provider_nodes"] == len(linear)
         assert one["node_share"] == len(linear) / one["nodes"]
