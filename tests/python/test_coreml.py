@@ -129,7 +129,9 @@ def test_all_golden_texts_on_every_family(name: str) -> None:
 
 
 def test_all_golden_texts_on_the_embedded_model() -> None:
-    check_parity(Embedder(provider="coreml"), None, read_golden("all-MiniLM-L6-v2-golden").texts)
+    texts = json.loads((FIXTURES / "all-MiniLM-L6-v2-golden" / "texts.json").read_text(encoding="utf-8"))
+    assert len(texts) >= 60
+    check_parity(Embedder(provider="coreml"), None, texts)
 
 
 # Above 9 texts a batch, some versions of macOS compute attention wrongly on the graphics processor
