@@ -97,7 +97,7 @@ impl Blueprint {
 
     /// A hash of the weights.
     fn fingerprint(&self) -> Option<String> {
-        fingerprint(&self.source.origin, self.surroundings.cache.as_deref()?)
+        fingerprint(&self.source.origin, self.surroundings.cache.as_deref())
     }
 
     /// The graph for a provider, of one shape or of any; weights that are not among `known` are converted.
@@ -107,7 +107,7 @@ impl Blueprint {
         shape: Option<StaticShape>,
         known: Option<&Arc<Initializers>>,
     ) -> Result<ReadyGraph> {
-        let mut target = execution.target(&self.surroundings.library).with_max_tokens(self.max_tokens);
+        let mut target = execution.target().with_max_tokens(self.max_tokens);
         if let Some(shape) = shape {
             target = target.with_shape(shape.batch, shape.sequence);
         }

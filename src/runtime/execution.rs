@@ -114,8 +114,8 @@ impl Execution {
     }
 
     /// The graph to write.
-    pub fn target(&self, library: &Library) -> Target {
-        self.provider.target(self.dtype, &self.chosen, library.minor())
+    pub fn target(&self) -> Target {
+        self.provider.target(self.dtype, &self.chosen)
     }
 
     /// The device in words.

@@ -28,13 +28,6 @@ pub struct Library {
     pub path: PathBuf,
 }
 
-impl Library {
-    /// The second number of its version.
-    pub fn minor(&self) -> u32 {
-        self.version.split('.').nth(1).and_then(|minor| minor.parse().ok()).unwrap_or(OLDEST_MINOR)
-    }
-}
-
 static LIBRARY: Mutex<Option<Arc<Library>>> = Mutex::new(None);
 
 /// The library, loaded from `path` on the first call; later calls return what is loaded, whatever their `path`.

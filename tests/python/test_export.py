@@ -315,7 +315,7 @@ def test_coreml_takes_every_node(name: str, shape: Shape, pooling_inside: bool, 
 
 @pytest.mark.parametrize("name", [*GOLDEN_FIXTURES, EMBEDDED.name])
 def test_with_plain_gathers_coreml_takes_all_but_the_lookups(name: str, tmp_path: Path) -> None:
-    """The variant for ONNX Runtime before 1.27, whose CoreML does not know `GatherND`."""
+    """What runs on CoreML: the checker does not have `Gather` in its table, the code that decides on a Mac does."""
     output = tmp_path / "model.onnx"
     oxembed.export(sample(name).folder, output, target="plain", static=(1, 32))
     model = ModelProtoWithShapeInfo(output).model_with_shape_info
@@ -325,7 +325,6 @@ def test_with_plain_gathers_coreml_takes_all_but_the_lookups(name: str, tmp_path
     operators = [node.op_type for node in model.graph.node]
     lookups = operators.count("Gather")
     assert "GatherND" not in operators
-    # The checker knows the operator, and takes it of constants; a table is a weight, of which CoreML's builder does not.
     assert 1 <= lookups <= 3
     assert info.num_nodes - info.num_supported_nodes <= lookups
 

@@ -23,7 +23,7 @@ mod xnnpack;
 use std::path::PathBuf;
 
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Arithmetic, Target};
+use crate::graph::{Arithmetic, Lookup, Target};
 
 pub use append::{Append, cpu as append_cpu, device as append_device};
 pub use request::{Chosen, ProviderRequest};
@@ -172,14 +172,13 @@ impl Provider {
         }))
     }
 
-    /// The graph to write for it, under ONNX Runtime 1.`runtime_minor`.
-    pub fn target(&self, dtype: Dtype, chosen: &Chosen, runtime_minor: u32) -> Target {
-        let target = Target { arithmetic: dtype.arithmetic, ..self.target };
-        match chosen.get("embedding_lookup") {
-            Some("gather_nd") => target,
-            None if runtime_minor >= GATHER_ND_SINCE => target,
-            _ => target.with_plain_gather(),
-        }
+    /// The graph to write for it.
+    pub fn target(&self, dtype: Dtype, chosen: &Chosen) -> Target {
+        let lookup = match chosen.get("embedding_lookup") {
+            Some("gather_nd") => Lookup::GatherNd,
+            _ => self.target.lookup,
+        };
+        Target { arithmetic: dtype.arithmetic, lookup, ..self.target }
     }
 
     /// Whether it can exist on this operating system.
@@ -187,9 +186,6 @@ impl Provider {
         self.systems.is_empty() || self.systems.contains(&std::env::consts::OS)
     }
 }
-
-/// CoreML's list of operators has `GatherND` from this version of ONNX Runtime on; before, the CPU looks embeddings up.
-const GATHER_ND_SINCE: u32 = 27;
 
 /// Types of arithmetic by name, as torch has them.
 const DTYPES: &[&str] = &["float32", "float16", "bfloat16"];
