@@ -9,7 +9,7 @@ use crate::model::{LoadSettings, Model};
 use crate::runtime::devices::PlugIn;
 use crate::runtime::execution::Surroundings;
 use crate::runtime::library::library;
-use crate::runtime::providers::{AUTO, Provider, ProviderRequest};
+use crate::runtime::providers::{AUTO, PLUG_IN, Provider, ProviderRequest};
 
 /// More threads than any machine has cores.
 const MAX_THREADS: usize = 1024;
@@ -156,11 +156,11 @@ fn check(providers: &[ProviderRequest], dtype: &str) -> Result<()> {
         });
     }
     let mut refusals = Vec::new();
-    for request in providers {
-        if let Some(provider) = Provider::named(request.name()) {
-            request.chosen(provider)?;
-            refusals.extend(provider.dtype(dtype).err());
-        }
+    for request in providers.iter().filter(|request| request.name() != AUTO) {
+        // A name that is in no row may be a plug-in's, which are all alike.
+        let provider = Provider::named(request.name()).unwrap_or(PLUG_IN);
+        request.chosen(provider)?;
+        refusals.extend(provider.dtype(dtype).err());
     }
     // Of a list, one that computes in the type is enough.
     if refusals.len() == providers.len() { refusals.into_iter().next().map_or(Ok(()), Err) } else { Ok(()) }
@@ -190,6 +190,8 @@ mod tests {
         assert!(check(&["cuda".into(), "cpu".into()], "float16").is_ok());
         let unknown = ProviderRequest::named("cuda").setting("unit", "all");
         assert!(check(&["cpu".into(), unknown], "float32").unwrap_err().to_string().contains("unit"));
+        let of_a_plug_in = ProviderRequest::named("ExampleExecutionProvider").setting("minimum_share", "2");
+        assert!(check(&["cpu".into(), of_a_plug_in], "float32").unwrap_err().to_string().contains("from 0 to 1"));
     }
 
     #[test]

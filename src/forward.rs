@@ -68,6 +68,12 @@ impl BatchWork {
     fn extent(&self) -> Extent {
         Extent::of(self.tokens())
     }
+
+    /// How many texts, and the tokens of the longest.
+    pub fn shape(&self) -> (usize, usize) {
+        let Extent { rows, longest, .. } = self.extent();
+        (rows, longest)
+    }
 }
 
 /// How many texts, and their longest and shortest in tokens.
@@ -183,10 +189,12 @@ impl Forward {
             let number = able(*first);
             let backend = number.and_then(|number| self.backends.get(number));
             let backend = backend.ok_or_else(|| EmbeddingError::internal("no provider takes a text"))?;
+            // A provider may fail in another call meanwhile, so the first is not asked again: it would belong to nobody.
             let (mine, others): (Vec<usize>, Vec<usize>) = if self.backends.len() == 1 {
                 (rest, Vec::new())
             } else {
-                rest.into_iter().partition(|text| able(*text) == number)
+                let first = *first;
+                rest.into_iter().partition(|text| *text == first || able(*text) == number)
             };
             let my_lengths: Vec<usize> = mine.iter().map(|text| length(*text)).collect();
             let planned = match backend.get() {

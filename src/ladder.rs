@@ -63,15 +63,18 @@ impl Ladder {
         (rows > 0 && batch <= self.most_rows(sequence)).then_some(StaticShape { batch, sequence })
     }
 
-    /// Every shape for texts of up to `tokens` tokens, those for short texts first.
-    pub fn shapes(&self, tokens: usize) -> Vec<StaticShape> {
+    /// The shapes for texts of up to `tokens` tokens, those for short texts first: every one, or those that calls of so
+    /// many texts as `rows` says take, where their texts have one length.
+    pub fn shapes(&self, tokens: usize, rows: Option<&[usize]>) -> Vec<StaticShape> {
         let lengths = self.lengths.iter().copied().take_while(|length| Some(*length) <= self.length(tokens));
-        lengths.flat_map(|sequence| self.shapes_of(sequence)).collect()
+        lengths.flat_map(|sequence| self.shapes_of(sequence, rows)).collect()
     }
 
-    fn shapes_of(&self, sequence: usize) -> impl Iterator<Item = StaticShape> {
+    fn shapes_of(&self, sequence: usize, rows: Option<&[usize]>) -> impl Iterator<Item = StaticShape> {
         let most = self.most_rows(sequence);
-        ROWS.into_iter().filter(move |rows| *rows <= most).map(move |batch| StaticShape { batch, sequence })
+        let takes = move |batch: usize| rows.is_none_or(|rows| rows.iter().any(|rows| takes_batch(*rows, batch, most)));
+        let all = ROWS.into_iter().filter(move |rows| *rows <= most);
+        all.filter(move |batch| takes(*batch)).map(move |batch| StaticShape { batch, sequence })
     }
 
     fn most_rows(&self, sequence: usize) -> usize {
@@ -125,6 +128,22 @@ impl Ladder {
 fn pads_little(texts: &[usize], sequence: usize, length: impl Fn(&usize) -> usize) -> bool {
     let wasted: usize = texts.iter().map(|text| sequence - length(text)).sum();
     wasted * 4 <= sequence * texts.len()
+}
+
+/// Whether `texts` of one length are cut into batches of which one has room for `batch`.
+fn takes_batch(texts: usize, batch: usize, most: usize) -> bool {
+    if texts >= most && batch == most {
+        return true;
+    }
+    let mut rest = texts % most;
+    while rest > 0 {
+        let next = texts_of_next(rest, most);
+        if ROWS.into_iter().find(|rows| *rows >= next) == Some(batch) {
+            return true;
+        }
+        rest -= next;
+    }
+    false
 }
 
 /// How many of `texts` go into the next batch, which has room for at most `most`.
@@ -211,7 +230,7 @@ mod tests {
                 let shape = ladder.shape(batch.texts.len(), batch.sequence).expect("a shape of the ladder");
                 prop_assert_eq!(shape.sequence, batch.sequence);
                 prop_assert!(longest <= shape.sequence);
-                prop_assert!(ladder.shapes(max_tokens).contains(&shape));
+                prop_assert!(ladder.shapes(max_tokens, None).contains(&shape));
                 prop_assert!(shape.batch == 1 || shape.batch * shape.sequence <= budget);
                 prop_assert!(shape.batch * 4 <= batch.texts.len() * 5, "rows of padding");
                 for text in batch.texts {
@@ -245,7 +264,23 @@ mod tests {
         #[test]
         fn all_shapes_are_few(max_tokens in 1usize..5000, budget in 1usize..9000) {
             let ladder = Ladder::new(max_tokens, budget);
-            prop_assert!(ladder.shapes(max_tokens).len() <= 18 * ROWS.len());
+            prop_assert!(ladder.shapes(max_tokens, None).len() <= 18 * ROWS.len());
+        }
+
+        #[test]
+        fn the_shapes_of_a_number_of_texts_are_those_that_a_call_of_them_takes(
+            length in 1usize..=512, texts in 0usize..200, budget in 1usize..5000,
+        ) {
+            let ladder = Ladder::new(512, budget);
+            let planned: std::collections::BTreeSet<usize> = ladder
+                .plan(&vec![length; texts], usize::MAX)
+                .iter()
+                .map(|batch| ladder.shape(batch.texts.len(), batch.sequence).unwrap().batch)
+                .collect();
+            let sequence = ladder.length(length);
+            let shapes = ladder.shapes(length, Some(&[texts]));
+            let rows = shapes.iter().filter(|shape| Some(shape.sequence) == sequence).map(|shape| shape.batch);
+            prop_assert_eq!(rows.collect::<std::collections::BTreeSet<_>>(), planned);
         }
     }
 }

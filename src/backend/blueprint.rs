@@ -138,6 +138,12 @@ fn check_share(execution: &Execution, placement: &Placement) -> Result<()> {
         return Ok(());
     }
     let nodes = placement.providers.get(&execution.runtime_name).copied().unwrap_or(0);
+    if nodes == 0 {
+        let all = placement.nodes();
+        return Err(
+            execution.unavailable(format!("it takes none of the model's {all} nodes, and leaves them to the CPU"))
+        );
+    }
     Err(execution.unavailable(format!(
         "it takes {nodes} of the model's {} nodes, {:.1}% of the multiply-adds, and leaves the others to the CPU; at least \
          {:.1}% are asked for (minimum_share={least})",

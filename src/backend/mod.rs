@@ -17,7 +17,6 @@ use self::shelf::Shelf;
 pub use self::worker::Worker;
 use crate::batch::{Batch, Layout, TokenRow};
 use crate::error::{EmbeddingError, Result};
-use crate::graph::StaticShape;
 use crate::ladder::{Ladder, PlannedBatch};
 use crate::runtime::execution::Execution;
 use crate::runtime::placement::Placement;
@@ -118,8 +117,8 @@ impl Backend {
         outcome
     }
 
-    /// Makes the sessions for texts of up to `tokens` tokens in batches of `rows`, as many as are kept; returns how many
-    /// are there.
+    /// Makes the sessions for texts of up to `tokens` tokens in calls of so many texts as `rows` says, as many as are
+    /// kept; returns how many are there.
     ///
     /// # Errors
     /// `ProviderUnavailable` where one cannot be made.
@@ -127,10 +126,7 @@ impl Backend {
         let Sessions::Shared { ladder, most, kept } = &self.sessions else { return Ok(1) };
         let shapes = ladder.as_ref().map_or_else(
             || vec![None],
-            |ladder| {
-                let asked = |shape: &StaticShape| rows.is_none_or(|rows| rows.contains(&shape.batch));
-                ladder.shapes(tokens.min(ladder.longest())).into_iter().filter(asked).map(Some).collect()
-            },
+            |ladder| ladder.shapes(tokens.min(ladder.longest()), rows).into_iter().map(Some).collect(),
         );
         let mut kept = lock(kept);
         for shape in shapes.into_iter().take(*most) {

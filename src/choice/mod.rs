@@ -37,8 +37,8 @@ pub struct Opening {
     rest: Vec<ProviderRequest>,
     /// A choice that has to be made by trying.
     contest: Option<Contest>,
-    /// Whether the user named this provider and nothing else.
-    is_strict: bool,
+    /// Whether the first was chosen by `auto`.
+    is_automatic: bool,
 }
 
 struct Contest {
@@ -61,8 +61,8 @@ pub fn open(blueprint: &Blueprint, requests: &[ProviderRequest]) -> Result<Openi
         };
         match opened {
             Ok((first, session, contest)) => {
-                let is_strict = requests.len() == 1 && request.name() != AUTO;
-                return Ok(Opening { first, session, stepped_over, lost, rest, contest, is_strict });
+                let is_automatic = request.name() == AUTO;
+                return Ok(Opening { first, session, stepped_over, lost, rest, contest, is_automatic });
             }
             // Only the provider's own refusal is a step down: a broken model is broken everywhere.
             Err(EmbeddingError::ProviderUnavailable { provider, message }) => {
@@ -167,7 +167,7 @@ impl Opening {
     /// # Errors
     /// What fails on the CPU while it is compared with.
     pub fn close(self, blueprint: &Blueprint, probe: &Probe<'_>) -> Result<Selection> {
-        let Self { mut first, mut session, stepped_over, mut lost, rest, contest, is_strict } = self;
+        let Self { mut first, mut session, stepped_over, mut lost, rest, contest, is_automatic } = self;
         let mut behind: Vec<LaterBackend> = Vec::new();
         if let Some(contest) = contest {
             let outcome = contest.hold(blueprint, probe, first, session)?;
@@ -181,16 +181,19 @@ impl Opening {
             tracing::info!(provider = loser.provider, "not used: {}", loser.reason);
         }
         // A list goes on to its end, `auto` to the CPU, and a single name goes on to nothing.
-        let first_is_cpu = first.execution.is_cpu();
-        for request in rest.into_iter().filter(|request| request.name() != AUTO) {
-            behind.push(later(blueprint, request, 0));
+        let mut has_cpu = first.execution.is_cpu();
+        let followers = is_automatic.then(|| ProviderRequest::named(AUTO)).into_iter().chain(rest);
+        for request in followers {
+            let request = if request.name() == AUTO { ProviderRequest::named(CPU.name) } else { request };
+            let is_cpu = Provider::named(request.name()).is_some_and(|provider| provider.name == CPU.name);
+            if !(is_cpu && has_cpu) {
+                behind.push(later(blueprint, request, 0));
+            }
+            has_cpu |= is_cpu;
         }
-        let has_cpu = first_is_cpu || behind.iter().any(|backend| backend.name == CPU.name);
-        let is_automatic = !is_strict && behind.is_empty() && !first_is_cpu;
-        if !has_cpu && (is_automatic || first.longest() < blueprint.max_tokens) {
-            // Beside a single named provider only for texts that are too long for it.
-            let least_tokens = if is_automatic { 0 } else { first.longest() + 1 };
-            behind.push(later(blueprint, ProviderRequest::named(CPU.name), least_tokens));
+        if !has_cpu && first.longest() < blueprint.max_tokens {
+            // Only for texts that are too long for the provider that was asked for.
+            behind.push(later(blueprint, ProviderRequest::named(CPU.name), first.longest() + 1));
         }
         let mut backends = vec![LaterBackend::ready(first)];
         backends.extend(behind);
@@ -236,14 +239,15 @@ impl Contest {
         }
         let trying = self.file.as_ref().map(VerdictFile::start);
         let cpu = Arc::new(LaterBackend::ready(cpu));
-        let (reference, session) = probe.reference(&cpu, session)?;
+        let work = probe.work()?;
+        let (reference, session) = probe.reference(&cpu, session, &work)?;
         let mut trials = Vec::new();
         let mut best: Option<(Backend, f64)> = None;
         for request in &self.candidates {
             let tried = blueprint
                 .execution(request)
-                .and_then(|execution| blueprint.backend(execution, parity::SHAPE))
-                .and_then(|(backend, _)| probe.candidate(backend, &reference));
+                .and_then(|execution| blueprint.backend(execution, work.shape()))
+                .and_then(|(backend, _)| probe.candidate(backend, &work, &reference));
             let (trial, won) = match tried {
                 Ok((backend, measured)) => {
                     let faster = reference.seconds / measured.seconds;

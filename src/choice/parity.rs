@@ -20,12 +20,12 @@ pub const WORTHWHILE: f64 = 1.1;
 /// Runs, the fastest of which counts, after one that does not.
 const RUNS: usize = 2;
 
-/// Texts and tokens of a batch for trials, so that one compiled shape is enough. Some errors are of larger batches only: a
-/// graphics processor of Apple's computes attention wrongly from ten texts on.
-pub const SHAPE: (usize, usize) = (16, 16);
+/// So many times the CPU's time, and no further run is needed to see who is faster.
+const HOPELESS: f64 = 5.0;
 
-/// As many, of different lengths.
-const TEXTS: [&str; SHAPE.0] = [
+/// One batch, of different lengths. Some errors are of larger batches only: a graphics processor of Apple's computes
+/// attention wrongly from ten texts on.
+const TEXTS: &[&str] = &[
     "rain",
     "blue paint",
     "a red bicycle",
@@ -75,12 +75,13 @@ impl Probe<'_> {
         &self,
         cpu: &Arc<LaterBackend>,
         session: Option<LoadedSession>,
+        work: &BatchWork,
     ) -> Result<(Measured, Option<LoadedSession>)> {
         let mut worker = Worker::new(self.threads);
         if let Some(session) = session {
             worker.give(0, session);
         }
-        let measured = self.measure(Arc::clone(cpu), &mut worker)?;
+        let measured = self.measure(Arc::clone(cpu), &mut worker, work, f64::INFINITY)?;
         Ok((measured, worker.take(0)))
     }
 
@@ -88,10 +89,11 @@ impl Probe<'_> {
     ///
     /// # Errors
     /// `ProviderUnavailable` where it fails, or its vectors are not the CPU's.
-    pub fn candidate(&self, backend: Backend, reference: &Measured) -> Result<(Backend, Measured)> {
+    pub fn candidate(&self, backend: Backend, work: &BatchWork, reference: &Measured) -> Result<(Backend, Measured)> {
         let execution = backend.execution.clone();
         let backend = Arc::new(LaterBackend::ready(backend));
-        let measured = self.measure(Arc::clone(&backend), &mut Worker::new(self.threads));
+        let enough = HOPELESS * reference.seconds;
+        let measured = self.measure(Arc::clone(&backend), &mut Worker::new(self.threads), work, enough);
         let measured = measured.map_err(|error| execution.unavailable(format!("it fails in a trial: {error}")))?;
         let cosine = smallest_cosine(&reference.rows, &measured.rows, self.options.dimension);
         // Not a number is no agreement either.
@@ -105,7 +107,14 @@ impl Probe<'_> {
         Ok((backend.into_ready()?, Measured { cosine, ..measured }))
     }
 
-    fn measure(&self, backend: Arc<LaterBackend>, worker: &mut Worker) -> Result<Measured> {
+    /// Runs the texts several times, or once where that took more than `enough` seconds.
+    fn measure(
+        &self,
+        backend: Arc<LaterBackend>,
+        worker: &mut Worker,
+        work: &BatchWork,
+        enough: f64,
+    ) -> Result<Measured> {
         let name = backend.name.clone();
         let forward = Forward {
             backends: vec![backend],
@@ -113,22 +122,28 @@ impl Probe<'_> {
             layout: self.layout,
             postprocess: Arc::clone(&self.postprocess),
         };
-        let work = self.work()?;
         let mut seconds = Vec::new();
         let mut rows = Vec::new();
-        for _ in 0..=RUNS {
+        for run in 0..=RUNS {
             let start = Instant::now();
-            let outputs = forward.run(worker, &[&work], &StopSignal::default())?;
-            seconds.push(start.elapsed().as_secs_f64());
+            let outputs = forward.run(worker, &[work], &StopSignal::default())?;
             rows = outputs.into_iter().flat_map(|output| output.values).collect();
+            // In the first run a provider may still make what it keeps.
+            if run > 0 {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+            if seconds.last().is_some_and(|last| *last > enough) {
+                break;
+            }
         }
-        let seconds = seconds.into_iter().skip(1).fold(f64::INFINITY, f64::min);
+        let seconds = seconds.into_iter().fold(f64::INFINITY, f64::min);
         Ok(Measured { rows, seconds, cosine: 1.0 })
     }
 
-    fn work(&self) -> Result<BatchWork> {
+    /// The texts, as one batch.
+    pub fn work(&self) -> Result<BatchWork> {
         let mut never = || std::ops::ControlFlow::Continue(());
-        let texts = self.tokenization.encode_all(None, &TEXTS, self.threads, &mut never)?;
+        let texts = self.tokenization.encode_all(None, TEXTS, self.threads, &mut never)?;
         let (rows, sequence) = ((0..TEXTS.len()).collect(), 0);
         Ok(BatchWork { texts: Arc::new(texts), rows, sequence, options: self.options })
     }

@@ -18,6 +18,10 @@ use crate::runtime::providers::{CPU, ProviderRequest};
 /// A trial that takes longer than this has not ended, but crashed.
 const LONGEST_TRIAL: Duration = Duration::from_mins(2);
 
+/// Where a candidate could not be tried, what was in its way may be gone after so long: a device that was not there, a
+/// driver that was too old.
+const GOOD_FOR: Duration = Duration::from_hours(24);
+
 /// Who won, and how the others did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
@@ -118,16 +122,25 @@ impl VerdictFile {
         Some(Self { path: cache.join("verdicts").join(format!("{name}.json")) })
     }
 
-    /// The verdict, if there is one that can be read.
+    /// The verdict, if there is one that can be read and still holds.
     pub fn read(&self) -> Option<Verdict> {
         let text = fs::read_to_string(&self.path).ok()?;
-        match serde_json::from_str(&text) {
+        match serde_json::from_str::<Verdict>(&text) {
+            Ok(verdict) if verdict.trials.iter().any(|trial| trial.problem.is_some()) && self.is_old() => {
+                tracing::debug!(file = %self.path.display(), "a provider failed in its trial long ago; trying again");
+                None
+            }
             Ok(verdict) => Some(verdict),
             Err(error) => {
                 tracing::debug!(%error, file = %self.path.display(), "a verdict cannot be read; trying again");
                 None
             }
         }
+    }
+
+    fn is_old(&self) -> bool {
+        let written = fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
+        written.and_then(|written| written.elapsed().ok()).is_some_and(|age| age >= GOOD_FOR)
     }
 
     /// Keeps the verdict.

@@ -196,15 +196,28 @@ fn row(name: &str, surroundings: &Surroundings) -> Result<(&'static Provider, St
     if let Some(brought) = brought.into_iter().find(|brought| is_called(brought, name)) {
         return Ok((providers::PLUG_IN, brought.clone()));
     }
+    // What the others bring shows when they are loaded.
+    let silent = surroundings.plug_ins.iter().filter(|plug_in| plug_in.providers.is_empty());
+    let problems: Vec<String> =
+        silent.filter_map(|plug_in| surroundings.library.register_plug_in(plug_in).err()).map(reason).collect();
     let offered = surroundings.library.devices()?;
     if let Some(device) = offered.iter().find(|device| is_called(&device.provider, name)) {
         return Ok((providers::PLUG_IN, device.provider.clone()));
     }
-    let known = providers::PROVIDERS.iter().map(|provider| provider.name).collect::<Vec<_>>().join(", ");
-    Err(unavailable(
-        name,
-        format!("no provider is called so; known are {known}, \"auto\", and the providers of installed plug-ins"),
-    ))
+    let plug_ins = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers).map(String::as_str);
+    let mut known: Vec<&str> = providers::PROVIDERS.iter().map(|provider| provider.name).chain(plug_ins).collect();
+    known.extend(offered.iter().map(|device| device.provider.as_str()));
+    let mut seen = std::collections::BTreeSet::new();
+    known.retain(|name| Provider::named(name).is_none_or(|provider| provider.name == *name) && seen.insert(*name));
+    let known = format!("no provider is called so; known are {}, and \"auto\"", known.join(", "));
+    Err(unavailable(name, [vec![known], problems].concat().join("; ")))
+}
+
+fn reason(error: EmbeddingError) -> String {
+    match error {
+        EmbeddingError::ProviderUnavailable { message, .. } => message,
+        other => other.to_string(),
+    }
 }
 
 /// `Fast`, `fast` and `FastExecutionProvider` are the same.

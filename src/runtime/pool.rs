@@ -305,12 +305,13 @@ impl<E: Engine> State<E> {
     fn next_items(&mut self, engine: &E) -> Option<Vec<Item<E>>> {
         let mut pending = self.calls.pop_front()?;
         let mut items = vec![pending.pop_front()?];
+        let others = self.calls.len();
         if !pending.is_empty() {
             self.calls.push_back(pending);
         }
         let mut index = 0;
-        // The call just put at the back is not asked again: its batches are full but for the last.
-        for _ in 0..self.calls.len() {
+        // The call just put at the back is not asked again: its batches are full, or few so that each worker has one.
+        for _ in 0..others {
             let Some(pending) = self.calls.get_mut(index) else { break };
             let works: Vec<&E::Work> = items.iter().map(|item| &item.work).collect();
             let joins = pending.front().is_some_and(|item| engine.may_join(&works, &item.work));

@@ -111,6 +111,15 @@ fn a_small_call_is_not_behind_a_large_one() {
 }
 
 #[test]
+fn batches_of_one_call_are_for_several_workers() {
+    let engine = Arc::new(Adder { slow: true, ..Adder::default() });
+    let pool = Pool::new(Arc::clone(&engine), 2);
+    let works: Vec<Numbers> = (100..110).map(|number| vec![number]).collect();
+    assert_eq!(call(&pool, works).unwrap(), (100..110).collect::<Vec<_>>());
+    assert!(engine.log.lock().unwrap().iter().all(|works| works.len() == 1), "cut small, and put together again");
+}
+
+#[test]
 fn small_batches_of_waiting_calls_run_together() {
     let engine = Arc::new(Adder { slow: true, ..Adder::default() });
     let pool = &Pool::new(Arc::clone(&engine), 1);

@@ -10,7 +10,7 @@ use ort_sys::{
 
 use crate::abi::{API_VERSION, OrtDataTransferImpl, OrtEp, OrtEpFactory, OrtMemoryDevice, OrtSyncStreamImpl};
 use crate::failure::Result;
-use crate::options::Options;
+use crate::options::{ENVIRONMENT, Options};
 use crate::provider::Provider;
 use crate::runtime::Runtime;
 
@@ -158,7 +158,8 @@ unsafe extern "system" fn create_provider(
     let (factory, options) = unsafe { (behind(this), &*options) };
     factory.runtime.answer(|| {
         let entries = factory.runtime.configuration(options)?;
-        let options = Options::read(entries.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
+        let usual = env::var(ENVIRONMENT).unwrap_or_default();
+        let options = Options::read(&usual, entries.iter().map(|(key, value)| (key.as_str(), value.as_str())))?;
         let made = Provider::create(factory.runtime, options)?;
         // SAFETY: a valid out-pointer.
         unsafe { provider.write(made) };

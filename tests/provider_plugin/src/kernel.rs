@@ -11,6 +11,7 @@ use ort_sys::{OrtGraph, OrtKernelContext, OrtNode, OrtStatusPtr};
 use crate::abi::{API_VERSION, OrtNodeComputeContext, OrtNodeComputeInfo};
 use crate::counters::{self, count};
 use crate::failure::Result;
+use crate::memory::Memory;
 use crate::options::{Options, mix};
 use crate::product::{self, Addend, Stored};
 use crate::runtime::{Runtime, Tensor};
@@ -82,6 +83,8 @@ struct Operation {
     beta: f32,
     left_transposed: bool,
     right_stored: Stored,
+    /// Whether the first operand is all that varies from run to run.
+    is_of_constants: bool,
 }
 
 /// Whether a node can be computed here: a Gemm, or a MatMul with a matrix on the right, of float32.
@@ -106,11 +109,13 @@ impl Operation {
         for value in runtime.inputs(fused)? {
             names.push(value.map(|value| runtime.value_name(value)).transpose()?);
         }
-        // The fused node names each value once, in an order of its own.
+        // The fused node names each value once, in an order of its own. What is constant only the graph inside knows.
         let mut operands = Vec::new();
-        for value in runtime.inputs(node)? {
+        let mut is_of_constants = true;
+        for (number, value) in runtime.inputs(node)?.into_iter().enumerate() {
             operands.push(match value {
                 Some(value) => {
+                    is_of_constants &= number == 0 || runtime.is_constant(value)?;
                     let name = runtime.value_name(value)?;
                     let place = names.iter().position(|known| *known == Some(name));
                     Some(place.ok_or_else(|| format!("input {name:?} is not one of the fused node"))?)
@@ -130,6 +135,7 @@ impl Operation {
             beta: runtime.float(node, "beta")?.unwrap_or(1.0),
             left_transposed: flag("transA")?,
             right_stored: if flag("transB")? { Stored::Transposed } else { Stored::AsIs },
+            is_of_constants,
         })
     }
 
@@ -163,6 +169,11 @@ impl Operation {
         if output.is_empty() {
             return Ok(());
         }
+        let memory = (self.is_of_constants && kernel.session.options.memo).then_some(&kernel.memory);
+        if memory.is_some_and(|memory| memory.recall(left.values, output)) {
+            kernel.session.spoil(call, output, columns);
+            return Ok(());
+        }
         if inner == 0 {
             output.fill(0.0);
         } else {
@@ -178,6 +189,9 @@ impl Operation {
         let addend = self.addend.map(|index| runtime.input(inputs, index)).transpose()?;
         let addend = addend.as_ref().map(|Tensor { shape, values }| Addend { values, shape, beta: self.beta });
         product::add_scaled(output, columns, self.alpha, addend)?;
+        if let Some(memory) = memory {
+            memory.keep(left.values, output);
+        }
         kernel.session.spoil(call, output, columns);
         Ok(())
     }
@@ -190,6 +204,7 @@ pub struct Kernel {
     runtime: Runtime,
     session: Arc<Session>,
     operation: Operation,
+    memory: Memory,
 }
 
 impl Kernel {
@@ -208,7 +223,8 @@ impl Kernel {
             ReleaseState: release_state,
         };
         counters::LIVE_KERNELS.fetch_add(1, Ordering::Relaxed);
-        Ok(Box::into_raw(Box::new(Self { table, runtime, session: Arc::clone(session), operation })).cast())
+        let (session, memory) = (Arc::clone(session), Memory::default());
+        Ok(Box::into_raw(Box::new(Self { table, runtime, session, operation, memory })).cast())
     }
 
     /// Frees a node.

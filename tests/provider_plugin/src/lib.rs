@@ -15,8 +15,10 @@
 //! | `refuse=1` or `compile`, `refuse=create` | the graph is refused once nodes are claimed; no provider is made |
 //! | `claim=all`, `none` or N | how many of the nodes that it can compute it takes, the first ones |
 //! | `slow_ms=M` | every call waits so long |
+//! | `memo=1` | a result is remembered and given again for the same input: a fast device, for who repeats themselves |
 //!
-//! `OXEMBED_TEST_PROVIDER_DEVICES=0` in the environment has it find no device. The functions in `counters` say what
+//! `OXEMBED_TEST_PROVIDER_OPTIONS=wrong=1,fail_every=3` in the environment has options for every session, for those who
+//! cannot give a session its own. `OXEMBED_TEST_PROVIDER_DEVICES=0` in the environment has it find no device. The functions in `counters` say what
 //! happened in the process, and take the device away while sessions run.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -26,6 +28,7 @@ mod counters;
 mod factory;
 mod failure;
 mod kernel;
+mod memory;
 mod options;
 mod product;
 mod provider;

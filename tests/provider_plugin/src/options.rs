@@ -8,7 +8,11 @@ use crate::failure::Result;
 /// What every option of this provider begins with among the entries of a session's configuration.
 pub const PREFIX: &str = "ep.testexecutionprovider.";
 
-const KNOWN: &str = "fail_every, fail_after, fail_rate, nan_every, nan_after, nan_rate, seed, wrong, wrong_rows, refuse, claim, slow_ms";
+/// Options of every session, as `name=value,name=value`; those of the session itself win.
+pub const ENVIRONMENT: &str = "OXEMBED_TEST_PROVIDER_OPTIONS";
+
+const KNOWN: &str = "fail_every, fail_after, fail_rate, nan_every, nan_after, nan_rate, seed, wrong, wrong_rows, refuse, \
+                     claim, slow_ms, memo";
 
 /// Which calls of a session something happens to. Several conditions add up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -60,6 +64,8 @@ pub struct Options {
     pub claim: usize,
     /// How long each call waits.
     pub slow: Duration,
+    /// Whether results are remembered by what they were computed from.
+    pub memo: bool,
 }
 
 impl Default for Options {
@@ -73,14 +79,19 @@ impl Default for Options {
             refuse: Refusal::Never,
             claim: usize::MAX,
             slow: Duration::ZERO,
+            memo: false,
         }
     }
 }
 
 impl Options {
-    /// Reads the options of this provider among all entries of a session's configuration.
-    pub fn read<'entries>(entries: impl Iterator<Item = (&'entries str, &'entries str)>) -> Result<Self> {
+    /// Reads the options of this provider: `usual` ones, then those among all entries of a session's configuration.
+    pub fn read<'entries>(usual: &str, entries: impl Iterator<Item = (&'entries str, &'entries str)>) -> Result<Self> {
         let mut options = Self::default();
+        for item in usual.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+            let (name, value) = item.split_once('=').ok_or_else(|| format!("{ENVIRONMENT}: {item:?} has no value"))?;
+            options.set(name, value)?;
+        }
         for (key, value) in entries {
             if let Some(name) = key.strip_prefix(PREFIX) {
                 options.set(name, value)?;
@@ -116,6 +127,13 @@ impl Options {
                 }
             }
             "slow_ms" => self.slow = Duration::from_millis(number(name, value)?),
+            "memo" => {
+                self.memo = match value {
+                    "0" => false,
+                    "1" => true,
+                    _ => return Err(format!("option memo is {value:?}; it can be 0 or 1").into()),
+                }
+            }
             _ => return Err(format!("there is no option {name:?}; there are {KNOWN}").into()),
         }
         Ok(())
@@ -159,7 +177,7 @@ mod tests {
     use super::*;
 
     fn read(entries: &[(&str, &str)]) -> Result<Options> {
-        Options::read(entries.iter().copied())
+        Options::read("", entries.iter().copied())
     }
 
     #[test]
@@ -175,6 +193,18 @@ mod tests {
         {
             let error = read(&[(&format!("{PREFIX}{name}"), value)]).unwrap_err();
             assert!(error.0.contains(name), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn usual_options_hold_where_the_session_has_none() {
+        let own = [("ep.testexecutionprovider.claim", "3")];
+        let read = |usual: &str| Options::read(usual, own.iter().copied());
+        let expected = Options { claim: 3, wrong: 0.5, memo: true, ..Options::default() };
+        assert_eq!(read("wrong=0.5, claim=7,memo=1,"), Ok(expected));
+        assert_eq!(read(""), Ok(Options { claim: 3, ..Options::default() }));
+        for broken in ["wrong", "wrnog=1", "memo=yes"] {
+            assert!(read(broken).is_err(), "{broken}");
         }
     }
 

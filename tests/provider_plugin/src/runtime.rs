@@ -129,6 +129,14 @@ impl Runtime {
         self.name(|name| unsafe { (self.api.GetValueInfoName)(value, name) })
     }
 
+    /// Whether a value is the same in every run.
+    pub fn is_constant(&self, value: &OrtValueInfo) -> Result<bool> {
+        let mut is_constant = false;
+        // SAFETY: a valid value and a valid out-pointer.
+        self.check(unsafe { (self.api.ValueInfo_IsConstantInitializer)(value, &raw mut is_constant) })?;
+        Ok(is_constant)
+    }
+
     /// How many axes a value has, where it is a tensor of float32; 0 where that is unknown.
     pub fn float_axes(&self, value: &OrtValueInfo) -> Result<Option<usize>> {
         let (mut kind, mut tensor) = (ptr::null(), ptr::null());
