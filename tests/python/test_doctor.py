@@ -214,7 +214,7 @@ FOUND = Diagnosis(
         PlugIn("onnxruntime_ep_webgpu", "/b.so", ("WebGpuExecutionProvider",), False, None),
         PlugIn("OXEMBED_PLUG_INS", "/c.so", (), False, "there is no file /c.so"),
     ),
-    devices=(Device("CPUExecutionProvider", "cpu", "AuthenticAMD", 0, {}),),
+    devices=(Device("CPUExecutionProvider", "cpu", "AuthenticAMD", 0, False, {}),),
     providers=(
         ProviderState("cpu", "CPUExecutionProvider", True, "a session ran on it", None),
         ProviderState("coreml", "CoreMLExecutionProvider", False, "exists on macOS only", None),
