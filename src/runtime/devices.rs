@@ -32,6 +32,7 @@ impl Device {
     /// For people: what it is and whose.
     pub fn words(&self) -> String {
         let name = self.metadata.get("ov_device").or_else(|| self.metadata.get("Description"));
+        let name = name.filter(|name| !name.eq_ignore_ascii_case(self.kind));
         let name = name.map_or_else(String::new, |name| format!(" {name}"));
         let pretended = if self.is_virtual { "virtual " } else { "" };
         format!("{} {pretended}{}{name}", self.vendor, self.kind).trim().to_owned()

@@ -42,6 +42,7 @@ class Installation(NamedTuple):
 
     folder: Path
     cache: Path
+    is_plug_in: bool
 
     def answer(self, script: str, *arguments: str) -> Any:
         return answer(self.folder, self.cache, PREAMBLE + script, *arguments)
@@ -56,7 +57,7 @@ class Computed(NamedTuple):
 
 def plug_in(cache: Path) -> tuple[Installation, list[str]]:
     """The plug-in, and the kinds of its devices here."""
-    installation = Installation(folder_with(PLUG_INS, "onnxruntime-ep-openvino"), cache)
+    installation = Installation(folder_with(PLUG_INS, "onnxruntime-ep-openvino"), cache, is_plug_in=True)
     script = "print(json.dumps([one.kind for one in oxembed.doctor().devices if one.provider == NAME]))"
     return installation, installation.answer(script)
 
@@ -65,7 +66,7 @@ def plug_in(cache: Path) -> tuple[Installation, list[str]]:
 def openvino(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Installation:
     cache = tmp_path_factory.mktemp("cache")
     if request.param == "flavour":
-        return Installation(folder_with(OPENVINO_FLAVOUR, "onnxruntime-openvino"), cache)
+        return Installation(folder_with(OPENVINO_FLAVOUR, "onnxruntime-openvino"), cache, is_plug_in=False)
     installation, kinds = plug_in(cache)
     if "cpu" not in kinds:
         pytest.skip("OpenVINO's plug-in offers no CPU device here: it does on Intel's processors")
@@ -190,7 +191,7 @@ for options in (
     {"load_config": json.dumps({"CPU": {"NO_SUCH_PROPERTY": "1"}})},
     {"load_config": json.dumps({"CPU": {"NUM_STREAMS": "-5"}})},
     {"load_config": "no JSON"},
-    {"no_such_option": "1"},
+    {"no_such_option": "1"},  # which the plug-in ignores
 ):
     try:
         Embedder(provider=providers.OpenVINO(options=options))
@@ -206,6 +207,9 @@ print(json.dumps(found))
         "no_such_option",
     ]
     for message, words in zip(openvino.answer(script), expected, strict=True):
+        if words == "no_such_option" and openvino.is_plug_in:
+            assert message == "no error"
+            continue
         assert words in message
         assert '"openvino" is not available' in message
         assert ".cc:" not in message, "a place in the sources of ONNX Runtime"
