@@ -83,7 +83,7 @@ class Device:
         kind: `"cpu"`, `"gpu"` or `"npu"`.
         vendor: Who made it.
         id: The maker's number for it.
-        is_virtual: It is only pretended, for compiling: nothing can run on it.
+        is_virtual: Whether it is only pretended: models can be compiled for it, and not run.
         metadata: What else the provider says of it.
     """
 
