@@ -85,7 +85,7 @@ demo: .make/package ## set up and rank the lines of a real text file by meaning
 	@$(BIN)/oxembed search "a digging machine cuts the network cable" --input data/jargon.txt --top 5
 
 .PHONY: test
-test: setup lint rust-test model-test doctest wheel-test pytest ## set up and run every test, lint and type check
+test: setup lint rust-test model-test doctest wheel-test pytest provider-test ## set up and run every test, lint and type check
 	@echo 'Everything passed.'
 
 ##### Setting up
@@ -272,6 +272,22 @@ test-alpine: ## install WHEEL (a musllinux wheel) in a container of Alpine Linux
 .PHONY: pytest
 pytest: .make/tools .make/package .make/test-provider ## the Python tests; PYTEST_ARGS="-k name" picks some
 	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_PYTHON) -m pytest $(PYTEST_ARGS)
+
+##### Execution providers as they are published
+
+# In folders of their own: in .venv, `provider="auto"` of all other tests would find them.
+PLUG_INS := .make/plug-ins
+OPENVINO_FLAVOUR := .make/openvino-flavour
+
+# The script's last act is the file that is the target.
+$(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json: .make/%/absent.json: .make/tools tests/provider_packages.py
+	@echo 'Installing execution providers: $*'
+	@$(RUN_PYTHON) tests/provider_packages.py $* .make/$*
+
+.PHONY: provider-test
+provider-test: .make/package $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json ## OpenVINO and WebGPU themselves
+	@OXEMBED_REAL_PLUG_INS="$(CURDIR)/$(PLUG_INS)" OXEMBED_OPENVINO_FLAVOUR="$(CURDIR)/$(OPENVINO_FLAVOUR)" \
+		$(RUN_PYTHON) -m pytest tests/python/test_real_providers_*.py $(PYTEST_ARGS)
 
 ##### CoreML, which is a part of macOS
 

@@ -14,9 +14,10 @@ use crate::onnx::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
 };
-use crate::runtime::devices::{Device, PlugIn, first_line};
+use crate::runtime::devices::{Device, PlugIn};
 use crate::runtime::execution::{Execution, Surroundings};
 use crate::runtime::library::Library;
+use crate::runtime::messages::first_line;
 use crate::runtime::placement::nodes_by_provider;
 use crate::runtime::providers::{CPU, PLUG_IN, PROVIDERS, Provider, ProviderRequest, Setting};
 
@@ -122,7 +123,7 @@ pub fn diagnose(library: Option<&Path>, plug_ins: &[PlugIn]) -> Result<Diagnosis
             Err(error) => error.to_string(),
         };
         // What is installed and finds no device, or fails on one, is not mended by installing it again.
-        let may_help = !works && provider.exists_here() && !is_registered;
+        let may_help = !works && provider.exists_here() && !is_registered && !is_offered;
         let remedy = may_help.then(|| provider.remedy.to_owned());
         ProviderState { name, runtime_name, works, reason, remedy }
     });

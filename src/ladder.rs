@@ -1,7 +1,7 @@
 //! A few sizes for batches of providers that compile a graph for each: a pure function of the lengths.
 //!
-//! Lengths are powers of two and their halves between: 8, 12, 16, 24, 32, 48, … So a text of at least 8 tokens is padded
-//! by less than half of its length. Batches have 1, 4, 8, 16 or 32 rows. What is left of one length is filled up with
+//! Lengths are powers of two and their halves between: 4, 6, 8, 12, 16, 24, … So a text of at least 4 tokens is padded by
+//! half of its length at most. Batches have 1, 4, 8, 16 or 32 rows. What is left of one length is filled up with
 //! shorter texts where that pads little, else cut into smaller batches with at most a quarter of rows of padding.
 //!
 //! A call takes no more sizes than sessions are kept, where it can: else every call would compile what the one before
@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use crate::graph::StaticShape;
 
 /// The shortest sequence that is compiled.
-const SHORTEST: usize = 8;
+const SHORTEST: usize = 4;
 /// Longer texts go to the CPU, whose memory does not grow with the square of a text.
 const LONGEST: usize = 2048;
 /// Rows of a batch.
@@ -164,12 +164,13 @@ mod tests {
 
     use super::{LONGEST, Ladder, PlannedBatch, ROWS};
     use crate::graph::StaticShape;
+    use crate::tokenization::{Bounds, Tokenization};
 
     #[test]
     fn lengths_are_powers_of_two_and_halves_between() {
-        assert_eq!(Ladder::new(100, 4096).lengths, [8, 12, 16, 24, 32, 48, 64, 96, 100]);
-        assert_eq!(Ladder::new(256, 4096).lengths, [8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]);
-        assert_eq!(Ladder::new(5, 4096).lengths, [5]);
+        assert_eq!(Ladder::new(100, 4096).lengths, [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 100]);
+        assert_eq!(Ladder::new(256, 4096).lengths, [4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256]);
+        assert_eq!(Ladder::new(3, 4096).lengths, [3]);
         assert_eq!(Ladder::new(usize::MAX, 4096).longest(), LONGEST);
     }
 
@@ -183,6 +184,28 @@ mod tests {
         assert_eq!(ladder.shape(1, 256), Some(StaticShape { batch: 1, sequence: 256 }));
         assert_eq!(ladder.shape(5, 33), Some(StaticShape { batch: 8, sequence: 48 }));
         assert!(ladder.plan(&[], 8).is_empty());
+    }
+
+    /// The acceptance limit: a quarter of padding, on two thousand short texts as people write them.
+    #[test]
+    fn real_short_texts_are_padded_by_a_quarter_at_most() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = crate::config::ModelFolder::read(&root.join("models/all-MiniLM-L6-v2")).unwrap();
+        let bounds = Bounds { vocabulary: None, token_types: None };
+        let tokenization = Tokenization::load(&folder.tokenizer, 256, bounds).unwrap();
+        let text = std::fs::read_to_string(root.join("data/short_texts.txt")).unwrap();
+        let texts: Vec<&str> = text.lines().filter(|line| !line.is_empty()).take(2000).collect();
+        assert_eq!(texts.len(), 2000);
+        let mut never = || std::ops::ControlFlow::Continue(());
+        let tokens = tokenization.encode_all(None, &texts, 1, &mut never).unwrap();
+        let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
+        let real: usize = lengths.iter().sum();
+        for (budget, most_shapes) in [(512, 16), (4096, 16)] {
+            let ladder = Ladder::new(256, budget);
+            let padded = padded(&ladder, &ladder.plan(&lengths, most_shapes));
+            let waste = (padded - real) as f64 / real as f64;
+            assert!(waste <= 0.25, "{waste:.3} with batches of {budget} tokens");
+        }
     }
 
     /// Tokens of all batches, padding included.
@@ -218,7 +241,7 @@ mod tests {
         }
 
         #[test]
-        fn padding_is_bounded(lengths in prop::collection::vec(8usize..=512, 1..300)) {
+        fn padding_is_bounded(lengths in prop::collection::vec(4usize..=512, 1..300)) {
             let ladder = Ladder::new(512, 4096);
             let real: usize = lengths.iter().sum();
             let padded = padded(&ladder, &ladder.plan(&lengths, usize::MAX));

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -12,22 +13,44 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 MAX_TOKENS = 256
+CPU = ("CPUExecutionProvider",)
+Providers = Sequence[str | tuple[str, dict[str, str]]]
 
 
-def session(onnx_file: Path, threads: int) -> onnxruntime.InferenceSession:
+def session(onnx_file: Path, threads: int, providers: Providers = CPU) -> onnxruntime.InferenceSession:
     """A session with `threads` threads and the settings that are best for varying shapes."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    # Else a provider that fails is replaced by the CPU, and the CPU is what is measured.
+    return onnxruntime.InferenceSession(str(onnx_file), options, providers=list(providers), enable_fallback=0)
 
 
-def tokenizer(folder: Path) -> Tokenizer:
+class Placed(NamedTuple):
+    """What a provider has of a session's graph, by ONNX Runtime's record."""
+
+    partitions: int
+    nodes: int
+    all_nodes: int
+
+
+def placed(model: onnxruntime.InferenceSession, provider: str) -> Placed:
+    """The part of a graph that `provider`, by ONNX Runtime's name, has.
+
+    Providers that compile get a graph in partitions; those with kernels get single nodes, each a partition here.
+    """
+    parts = [(part.ep_name, len(part.get_nodes())) for part in model.get_provider_graph_assignment_info()]
+    own = [nodes for name, nodes in parts if name == provider]
+    return Placed(len(own), sum(own), sum(nodes for _, nodes in parts))
+
+
+def tokenizer(folder: Path, max_tokens: int = MAX_TOKENS) -> Tokenizer:
     """The model's tokenizer, truncating at the model's limit, padding nothing."""
     loaded = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    loaded.enable_truncation(MAX_TOKENS)
+    loaded.enable_truncation(max_tokens)
     loaded.no_padding()
     return loaded
 
@@ -82,9 +105,16 @@ class Best:
 class Usual:
     """The program most people write: batches of 32 in input order, one session with all threads."""
 
-    def __init__(self, folder: Path, onnx_file: Path, threads: int) -> None:
-        self.tokenizer = tokenizer(folder)
-        self.session = session(onnx_file, threads)
+    def __init__(
+        self,
+        folder: Path,
+        onnx_file: Path,
+        threads: int,
+        providers: Providers = CPU,
+        max_tokens: int = MAX_TOKENS,
+    ) -> None:
+        self.tokenizer = tokenizer(folder, max_tokens)
+        self.session = session(onnx_file, threads, providers)
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Rows of `texts`, in order."""

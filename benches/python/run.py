@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,38 +28,21 @@ import baseline
 import numpy as np
 import onnxruntime
 import psutil
+from cold_start import QUERY
+from timing import interleaved, ratio
 
 import oxembed
 from oxembed import Embedder
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "all-MiniLM-L6-v2"
-QUERY = "How do I sort a list of dictionaries by a value in Python?"
-
-
-def median_times(sides: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each side, one after the other in every round, so that a slow moment of the machine hits all."""
-    for side in sides.values():
-        side()
-    times: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(rounds):
-        for name, side in sides.items():
-            start = time.perf_counter()
-            side()
-            times[name].append(time.perf_counter() - start)
-    return times
-
-
-def ratio(times: dict[str, list[float]], name: str, against: str) -> float:
-    """Median over the rounds of how much faster `name` was than `against` in the same round."""
-    return statistics.median(other / own for own, other in zip(times[name], times[against], strict=True))
 
 
 def throughput(sides: dict[str, Any], texts: list[str], rounds: int) -> dict[str, Any]:
     """Texts per second of every side on the same texts, and the smallest cosine to oxembed's vectors."""
     reference = sides["oxembed"].encode(texts)
     cosines = {name: float((side.encode(texts) * reference).sum(1).min()) for name, side in sides.items()}
-    times = median_times({name: (lambda side=side: side.encode(texts)) for name, side in sides.items()}, rounds)
+    times = interleaved({name: (lambda side=side: side.encode(texts)) for name, side in sides.items()}, rounds)
     return {
         name: {
             "texts_per_second": len(texts) / statistics.median(seconds),
@@ -73,7 +56,7 @@ def throughput(sides: dict[str, Any], texts: list[str], rounds: int) -> dict[str
 def one_text(model: Embedder, onnx_file: Path, threads: int, rounds: int) -> dict[str, float]:
     """Milliseconds for one text."""
     session, tokenizer = baseline.session(onnx_file, threads), baseline.tokenizer(MODEL)
-    times = median_times(
+    times = interleaved(
         {
             "oxembed": lambda: model.encode(QUERY),
             "tokenizers + onnxruntime": lambda: baseline.run(session, [tokenizer.encode(QUERY).ids]),
@@ -100,7 +83,7 @@ def overhead(rounds: int) -> float:
     ids = np.array([model.tokenize(["word"])["input_ids"][0]])
     every = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
     feeds = {port.name: every[port.name] for port in session.get_inputs()}
-    times = median_times({"oxembed": lambda: model.encode("word"), "run": lambda: session.run(None, feeds)}, rounds)
+    times = interleaved({"oxembed": lambda: model.encode("word"), "run": lambda: session.run(None, feeds)}, rounds)
     return (statistics.median(times["oxembed"]) - statistics.median(times["run"])) * 1e6
 
 

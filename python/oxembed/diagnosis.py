@@ -83,6 +83,7 @@ class Device:
         kind: `"cpu"`, `"gpu"` or `"npu"`.
         vendor: Who made it.
         id: The maker's number for it.
+        is_virtual: Whether it is only pretended: models can be compiled for it, and not run.
         metadata: What else the provider says of it.
     """
 
@@ -90,6 +91,7 @@ class Device:
     kind: str
     vendor: str
     id: int
+    is_virtual: bool
     metadata: Mapping[str, str]
 
 

@@ -90,7 +90,8 @@ class CoreML(_Accelerator):
         subgraphs: Take nodes in the bodies of loops and conditions too (`EnableOnSubgraphs`).
         profile_compute_plan: Log the hardware and the estimated cost of every operator (`ProfileComputePlan`).
         cache_folder: The folder for compiled models (`ModelCacheDirectory`); by default one in the user's cache.
-        embedding_lookup: The operator that looks up embeddings; `"gather"` leaves the lookup to the CPU.
+        embedding_lookup: The operator that looks up embeddings. CoreML computes `"gather_nd"` of ids wrongly, so ONNX
+            Runtime leaves that to the CPU.
 
     Example:
         >>> CoreML(compute_units="cpu_and_neural_engine").minimum_share
@@ -106,7 +107,7 @@ class CoreML(_Accelerator):
     subgraphs: bool = False
     profile_compute_plan: bool = False
     cache_folder: str | os.PathLike[str] | None = None
-    embedding_lookup: Literal["gather_nd", "gather"] = "gather_nd"
+    embedding_lookup: Literal["gather_nd", "gather"] = "gather"
 
 
 @final

@@ -97,7 +97,7 @@ impl Blueprint {
 
     /// A hash of the weights.
     fn fingerprint(&self) -> Option<String> {
-        fingerprint(&self.source.origin, self.surroundings.cache.as_deref()?)
+        fingerprint(&self.source.origin, self.surroundings.cache.as_deref())
     }
 
     /// The graph for a provider, of one shape or of any; weights that are not among `known` are converted.

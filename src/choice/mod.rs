@@ -107,10 +107,7 @@ type Opened = (Backend, Option<LoadedSession>, Option<Contest>);
 fn automatic(blueprint: &Blueprint, lost: &mut Vec<NotUsed>) -> Result<Opened> {
     let surroundings = &blueprint.surroundings;
     let candidates = candidates(surroundings)?;
-    let cpu = || {
-        let (backend, session) = blueprint.backend(Execution::cpu(&surroundings.dtype)?, SHORT_TEXT)?;
-        Ok((backend, session))
-    };
+    let cpu = || blueprint.backend(Execution::cpu(&surroundings.dtype)?, SHORT_TEXT);
     if candidates.is_empty() {
         let (backend, session) = cpu()?;
         return Ok((backend, session, None));
@@ -134,7 +131,8 @@ fn automatic(blueprint: &Blueprint, lost: &mut Vec<NotUsed>) -> Result<Opened> {
             Err(error) => tracing::info!(%error, "the provider that was the fastest is gone; trying them again"),
         }
     }
-    let (backend, session) = cpu()?;
+    // In single precision whatever was asked for: the others are compared with it.
+    let (backend, session) = blueprint.backend(Execution::cpu_beside_others()?, SHORT_TEXT)?;
     Ok((backend, session, Some(Contest { candidates, file })))
 }
 
@@ -236,6 +234,7 @@ impl Contest {
         if let Some(reason) = busy {
             let lost = self.candidates.iter();
             let lost = lost.map(|each| NotUsed { provider: each.name().to_owned(), reason: reason.clone() });
+            Execution::cpu(&blueprint.surroundings.dtype)?;
             return Ok(Outcome { winner: cpu, session, lost: lost.collect() });
         }
         let trying = self.file.as_ref().map(VerdictFile::start);
@@ -268,11 +267,13 @@ impl Contest {
             file.write(&verdict);
         }
         let lost = verdict.not_used();
+        if let Some((winner, _)) = best {
+            // The CPU's weights go; they come back where the winner fails.
+            return Ok(Outcome { winner, session: None, lost });
+        }
+        // Where nothing else is right, a type that the CPU does not compute in cannot be had.
+        Execution::cpu(&blueprint.surroundings.dtype)?;
         let cpu = Arc::into_inner(cpu).ok_or_else(|| EmbeddingError::internal("the CPU is still in use"))?;
-        Ok(match best {
-            // The CPU is prepared again where it is needed: until then its weights would be in memory for nothing.
-            Some((winner, _)) => Outcome { winner, session: None, lost },
-            None => Outcome { winner: cpu.into_ready()?, session, lost },
-        })
+        Ok(Outcome { winner: cpu.into_ready()?, session, lost })
     }
 }

@@ -101,7 +101,7 @@ impl VerdictFile {
             key.update(part.as_bytes());
             key.update(b"\0");
         };
-        add(&fingerprint(&blueprint.source.origin, cache)?);
+        add(&fingerprint(&blueprint.source.origin, Some(cache))?);
         add(env!("CARGO_PKG_VERSION"));
         add(&surroundings.library.version);
         add(&surroundings.library.path.display().to_string());

@@ -30,9 +30,10 @@ impl Dialect {
 /// The operator that looks up rows of a table of embeddings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lookup {
-    /// `Gather`, which every provider knows. CoreML takes it of constants that are not weights only.
+    /// `Gather`, which every provider knows.
     Gather,
-    /// `GatherND`, which CoreML takes of any.
+    /// `GatherND`, which ONNX Runtime's checker of what CoreML takes has in its table, and `Gather` not. The code that decides
+    /// on a Mac has it the other way round.
     GatherNd,
 }
 
@@ -89,7 +90,7 @@ pub enum Batches {
 ///
 /// assert_eq!(Target::named("coreml")?, Target::COREML);
 /// let error = Target::named("tpu").unwrap_err();
-/// assert!(error.to_string().contains("cpu, coreml, gpu"));
+/// assert!(error.to_string().contains("cpu, coreml, plain, gpu"));
 /// # Ok::<(), oxembed::EmbeddingError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +112,8 @@ pub struct Target {
 }
 
 /// Names of targets.
-const TARGETS: [(&str, Target); 3] = [("cpu", Target::CPU), ("coreml", Target::COREML), ("gpu", Target::GPU)];
+const TARGETS: [(&str, Target); 4] =
+    [("cpu", Target::CPU), ("coreml", Target::COREML), ("plain", Target::PLAIN), ("gpu", Target::GPU)];
 
 impl Target {
     /// The CPU provider: fused operators, single precision, any shape.
@@ -126,7 +128,7 @@ impl Target {
     };
     /// Any other provider: small operators, one shape.
     pub const PLAIN: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
-    /// CoreML: the same, with tables looked up by an operator that it takes.
+    /// CoreML by ONNX Runtime's checker: the same, with tables looked up by the operator that it knows.
     pub const COREML: Self = Self { lookup: Lookup::GatherNd, ..Self::PLAIN };
     /// Graphics processors: fused operators, half precision, any shape.
     pub const GPU: Self = Self { arithmetic: Arithmetic::Float16, ..Self::CPU };
@@ -146,12 +148,6 @@ impl Target {
     #[must_use]
     pub fn with_shape(self, batch: usize, sequence: usize) -> Self {
         Self { shape: Some(StaticShape { batch, sequence }), max_tokens: sequence, ..self }
-    }
-
-    /// The same with tables looked up by `Gather`.
-    #[must_use]
-    pub fn with_plain_gather(self) -> Self {
-        Self { lookup: Lookup::Gather, ..self }
     }
 
     /// The same for programs that pad on either side.

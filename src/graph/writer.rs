@@ -70,7 +70,7 @@ impl<'a> Writer<'a> {
     pub fn write(mut self, head: Option<&Postprocess>) -> Result<WrittenGraph> {
         if self.target.dialect == Dialect::Plain && self.target.shape.is_none() {
             return Err(EmbeddingError::invalid_input(
-                "a graph for coreml needs a fixed shape, texts by tokens: --static 1x128, or static=(1, 128) in Python",
+                "a graph for coreml, or a plain one, needs a fixed shape, texts by tokens: --static 1x128, or static=(1, 128) in Python",
             ));
         }
         let transformer = self.transformer;

@@ -8,6 +8,7 @@ use ort::AsPointer;
 use ort::memory::DeviceType;
 
 use super::library::Library;
+use super::messages::first_line;
 use crate::error::{EmbeddingError, Result};
 
 /// A device of a provider.
@@ -31,6 +32,7 @@ impl Device {
     /// For people: what it is and whose.
     pub fn words(&self) -> String {
         let name = self.metadata.get("ov_device").or_else(|| self.metadata.get("Description"));
+        let name = name.filter(|name| !name.eq_ignore_ascii_case(self.kind));
         let name = name.map_or_else(String::new, |name| format!(" {name}"));
         let pretended = if self.is_virtual { "virtual " } else { "" };
         format!("{} {pretended}{}{name}", self.vendor, self.kind).trim().to_owned()
@@ -156,32 +158,4 @@ unsafe fn pairs(pairs: *const ort::sys::OrtKeyValuePairs) -> BTreeMap<String, St
         unsafe { std::ffi::CStr::from_ptr(*array.add(index)) }.to_string_lossy().into_owned()
     };
     (0..count).map(|index| (text(keys, index), text(values, index))).collect()
-}
-
-/// What ONNX Runtime says, without its source files and stack.
-pub fn first_line(error: &ort::Error) -> String {
-    without_places(error.message())
-}
-
-fn without_places(message: &str) -> String {
-    // The innermost error says what it is about; what stands before it is where it passed through.
-    let said = match message.rsplit_once("[ONNXRuntimeError] : ") {
-        Some((_, inner)) => inner.splitn(3, " : ").last().unwrap_or(inner),
-        None => message,
-    };
-    said.lines().next().unwrap_or(said).trim().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_places;
-
-    #[test]
-    fn of_an_error_of_onnx_runtime_what_it_says_is_left() {
-        let message = "/onnxruntime_src/core/a.cc:71 virtual X Create(const Y&) Error creating execution provider: \
-                       [ONNXRuntimeError] : 11 : EP_FAIL : no device : none at all\nstack";
-        assert_eq!(without_places(message), "no device : none at all");
-        assert_eq!(without_places("plain\nstack"), "plain");
-        assert_eq!(without_places(""), "");
-    }
 }

@@ -7,8 +7,11 @@ use ort::session::builder::SessionBuilder;
 
 use super::devices::{Device, PlugIn};
 use super::library::Library;
+use super::messages::with_logged_reason;
 use super::placement::{Placement, record};
-use super::providers::{self, CPU, Chosen, Circumstances, Dtype, FLOAT32, Options, Provider, ProviderRequest};
+use super::providers::{
+    self, CPU, Chosen, Circumstances, Dtype, FLOAT32, Instructions, Options, Provider, ProviderRequest,
+};
 use super::session::LoadedSession;
 use super::work::Work;
 use crate::error::{EmbeddingError, Result};
@@ -96,6 +99,7 @@ impl Execution {
             return Self::cpu(&surroundings.dtype);
         }
         let place = place(request.name(), provider, &runtime_name, &chosen, surroundings)?;
+        check_instructions(request.name(), dtype, &chosen)?;
         let cache = cache_folder(provider, surroundings);
         let circumstances = Circumstances {
             dtype: dtype.name,
@@ -123,7 +127,16 @@ impl Execution {
         match &self.place {
             Place::Device(device) => device.words(),
             Place::BuiltIn if self.is_cpu() => "cpu".to_owned(),
-            Place::BuiltIn => String::new(),
+            // Those that are part of the library do not tell of their devices: what was asked for, then.
+            Place::BuiltIn => {
+                let asked = ["device", "device_id", "compute_units"].into_iter();
+                let asked =
+                    asked.filter_map(|name| Some((name, self.chosen.get(name)?))).map(|(name, value)| match name {
+                        "device" => value.to_owned(),
+                        name => format!("{} {value}", name.trim_end_matches("_id").replace('_', " ")),
+                    });
+                asked.collect::<Vec<_>>().join(", ")
+            }
         }
     }
 
@@ -134,7 +147,8 @@ impl Execution {
     pub fn put_into(&self, builder: &mut SessionBuilder, library: &Library) -> ort::Result<()> {
         let environment = &library.environment;
         let Place::Device(device) = &self.place else {
-            return self.provider.append.to(builder, environment, &self.runtime_name, &self.options);
+            let append = || self.provider.append.to(builder, environment, &self.runtime_name, &self.options);
+            return with_logged_reason(append);
         };
         for (known, description) in environment.devices().zip(library.devices().unwrap_or_default()) {
             if description == *device {
@@ -176,6 +190,20 @@ fn cache_folder(provider: &Provider, surroundings: &Surroundings) -> Option<Path
 
 fn unavailable(name: &str, message: impl Into<String>) -> EmbeddingError {
     EmbeddingError::ProviderUnavailable { provider: name.to_owned(), message: message.into() }
+}
+
+/// Asked for a type that the processor has no instructions for, a provider would compute in another one.
+fn check_instructions(name: &str, dtype: Dtype, chosen: &Chosen) -> Result<()> {
+    let is_missing = |needed: &Instructions| chosen.get("device") == Some("cpu") && !needed.are_here();
+    if !dtype.on_the_cpu.as_ref().is_some_and(is_missing) {
+        return Ok(());
+    }
+    let message = format!(
+        "this processor has no instructions for {}, and the provider would silently compute in another type; use \
+         dtype=\"float32\", or another device",
+        dtype.name
+    );
+    Err(unavailable(name, message))
 }
 
 /// The row of a name, and ONNX Runtime's name for it.
@@ -247,6 +275,8 @@ fn place(
     let plug_ins = surroundings.plug_ins.iter().chain(&bundled).filter(|plug_in| plug_in.may_bring(runtime_name));
     for plug_in in plug_ins {
         match library.register_plug_in(plug_in) {
+            // Of one that does not say what it brings, only its devices can tell.
+            Ok(()) if plug_in.providers.is_empty() => {}
             Ok(()) => loaded.push(plug_in.path.display().to_string()),
             Err(EmbeddingError::ProviderUnavailable { message, .. }) => problems.push(message),
             Err(error) => return Err(error),

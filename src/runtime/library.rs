@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+use super::messages::remember;
 use crate::error::{EmbeddingError, Result};
 
 /// Names the library in place of every other way of finding it.
@@ -119,6 +120,9 @@ fn unavailable(path: &Path, problem: &str) -> EmbeddingError {
 
 /// ONNX Runtime would print to standard error; a library does not print.
 fn log(level: LogLevel, location: &str, message: &str) {
+    if matches!(level, LogLevel::Fatal | LogLevel::Error) {
+        remember(message);
+    }
     match level {
         LogLevel::Fatal | LogLevel::Error => tracing::error!(target: "onnxruntime", location, "{message}"),
         LogLevel::Warning => tracing::warn!(target: "onnxruntime", location, "{message}"),

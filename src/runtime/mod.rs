@@ -6,6 +6,7 @@ pub mod devices;
 pub mod execution;
 pub mod initializers;
 pub mod library;
+pub mod messages;
 pub mod outputs;
 pub mod placement;
 pub mod pool;

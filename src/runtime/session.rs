@@ -7,10 +7,10 @@ use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBui
 use ort::session::{RunOptions, Session};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
-use super::devices::first_line;
 use super::execution::Execution;
 use super::initializers::Initializers;
 use super::library::Library;
+use super::messages::first_line;
 use crate::batch::Batch;
 use crate::error::{EmbeddingError, Result};
 use crate::schedule::TOKEN_BUDGET;

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -119,3 +119,19 @@ def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.
         cwd=Path(sys.prefix),
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
+
+
+@pytest.fixture
+def bench() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs `benches/python/coreml.py` with the arguments given, and few repetitions."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        script = FIXTURES.parents[1] / "benches" / "python" / "coreml.py"
+        few = ["--runs", "2", "--rounds", "1", "--starts", "1", "--limit", "60"]
+        command = [sys.executable, str(script), *few, *arguments]
+        environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+        return subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, encoding="utf-8", env=environment
+        )
+
+    return run

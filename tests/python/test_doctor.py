@@ -97,7 +97,8 @@ def test_the_library_of_the_flavour_in_place_is_loaded(tmp_path: Path, monkeypat
     assert runtime.find_library().name == "libonnxruntime.so.1.31.1"
 
 
-def test_the_real_flavour_is_whole() -> None:
+def test_the_real_flavour_is_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ORT_DYLIB_PATH", raising=False)
     # Whoever runs these tests with two flavours has what this command is for.
     [one] = [one for one in _flavours.installed() if Path(one.folder) in runtime.find_library().parents]
     assert (one.missing, one.replaced, one.in_place) == (0, 0, True)
@@ -214,7 +215,7 @@ FOUND = Diagnosis(
         PlugIn("onnxruntime_ep_webgpu", "/b.so", ("WebGpuExecutionProvider",), False, None),
         PlugIn("OXEMBED_PLUG_INS", "/c.so", (), False, "there is no file /c.so"),
     ),
-    devices=(Device("CPUExecutionProvider", "cpu", "AuthenticAMD", 0, {}),),
+    devices=(Device("CPUExecutionProvider", "cpu", "AuthenticAMD", 0, False, {}),),
     providers=(
         ProviderState("cpu", "CPUExecutionProvider", True, "a session ran on it", None),
         ProviderState("coreml", "CoreMLExecutionProvider", False, "exists on macOS only", None),

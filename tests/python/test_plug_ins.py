@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,12 +157,10 @@ def test_whatever_the_environment_says_is_no_crash(value: str) -> None:
         assert one.problem is None or one.library in one.problem
 
 
-def test_looking_costs_little_and_imports_nothing(site: Path) -> None:
-    for number in range(2_000):
+def test_looking_imports_nothing(site: Path) -> None:
+    for number in range(20):
         (site / f"package_{number}").mkdir()
-    start = time.perf_counter()
     assert found([str(site)], {}) == []
-    assert time.perf_counter() - start < 0.1
     done = run_python(
         """
         import sys

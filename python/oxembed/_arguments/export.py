@@ -36,9 +36,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("output", metavar="OUT.onnx", help="the file to write")
     parser.add_argument(
         "--target",
-        choices=("cpu", "coreml", "gpu"),
+        choices=("cpu", "coreml", "plain", "gpu"),
         default="cpu",
-        help="cpu: fused operators, float32 (the default); gpu: the same in float16; coreml: plain operators",
+        help="cpu: fused operators, float32 (the default); gpu: the same in float16; coreml: small operators; "
+        "plain: small operators that every provider knows",
     )
     parser.add_argument("--static", type=_shape, metavar="BxS", help="fix the shape: B texts of S tokens")
     parser.add_argument("--pooling-inside", action="store_true", help="the output is the finished vector")

@@ -2,6 +2,9 @@
 //!
 //! As an ML program, of fixed shapes, compiled once and kept: `backend.rs` says by which key. CoreML looks for the
 //! key under `COREML_CACHE_KEY`, takes letters and digits only, 64 of them at most, and passes over others in silence.
+//!
+//! Embeddings are looked up by `Gather`. ONNX Runtime's checker has only `GatherND` in its table, but the code that decides
+//! takes a `GatherND` only of constant indices, since CoreML's own miscomputes others, and a `Gather` of any.
 
 use super::setting::FLAG;
 use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
@@ -14,7 +17,7 @@ pub const PROVIDER: Provider = Provider {
     description: "Apple's neural engine, graphics processor and CPU",
     dtypes: &[FLOAT32, FLOAT16],
     shapes: Shapes::Ladder { token_budget: 4096 },
-    target: Target::COREML,
+    target: Target::PLAIN,
     settings: SETTINGS,
     options,
     append: Append::ByName,
@@ -91,8 +94,9 @@ const SETTINGS: &[Setting] = &[
         name: "embedding_lookup",
         runtime_key: None,
         kind: Kind::Choice(&[("gather_nd", "gather_nd"), ("gather", "gather")]),
-        default: Some("gather_nd"),
-        description: "the operator that looks up embeddings; gather leaves the lookup to the CPU",
+        default: Some("gather"),
+        description: "the operator that looks up embeddings; CoreML computes gather_nd of ids wrongly, so ONNX Runtime leaves \
+                      that to the CPU",
     },
 ];
 

@@ -8,6 +8,7 @@ mod coreml;
 mod cpu;
 mod cuda;
 mod directml;
+mod instructions;
 mod migraphx;
 mod mlx;
 mod nv_tensorrt_rtx;
@@ -23,9 +24,10 @@ mod xnnpack;
 use std::path::PathBuf;
 
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Arithmetic, Target};
+use crate::graph::{Arithmetic, Lookup, Target};
 
 pub use append::{Append, cpu as append_cpu, device as append_device};
+pub use instructions::Instructions;
 pub use request::{Chosen, ProviderRequest};
 pub use setting::{Kind, Setting};
 
@@ -63,12 +65,14 @@ pub struct Dtype {
     pub name: &'static str,
     /// The type in which the graph is written for it.
     pub arithmetic: Arithmetic,
+    /// Instructions without which the provider silently takes another type, where its device is the CPU.
+    pub on_the_cpu: Option<Instructions>,
 }
 
 /// Single precision, which is every provider's default.
-pub const FLOAT32: Dtype = Dtype { name: "float32", arithmetic: Arithmetic::Float32 };
+pub const FLOAT32: Dtype = Dtype { name: "float32", arithmetic: Arithmetic::Float32, on_the_cpu: None };
 /// Half precision in the graph itself.
-pub const FLOAT16: Dtype = Dtype { name: "float16", arithmetic: Arithmetic::Float16 };
+pub const FLOAT16: Dtype = Dtype { name: "float16", arithmetic: Arithmetic::Float16, on_the_cpu: None };
 
 /// What a provider's options may depend on, besides its settings.
 #[derive(Debug, Clone)]
@@ -174,11 +178,11 @@ impl Provider {
 
     /// The graph to write for it.
     pub fn target(&self, dtype: Dtype, chosen: &Chosen) -> Target {
-        let target = Target { arithmetic: dtype.arithmetic, ..self.target };
-        match chosen.get("embedding_lookup") {
-            Some("gather") => target.with_plain_gather(),
-            _ => target,
-        }
+        let lookup = match chosen.get("embedding_lookup") {
+            Some("gather_nd") => Lookup::GatherNd,
+            _ => self.target.lookup,
+        };
+        Target { arithmetic: dtype.arithmetic, lookup, ..self.target }
     }
 
     /// Whether it can exist on this operating system.

@@ -89,14 +89,17 @@ fn every_setting_of_coreml_reaches_it() {
 }
 
 #[test]
-fn the_plain_gather_can_be_chosen() {
+fn the_operator_of_lookups_can_be_chosen() {
     let coreml = Provider::named("coreml").unwrap();
     let target =
         |request: ProviderRequest| coreml.target(coreml.dtype("float16").unwrap(), &request.chosen(coreml).unwrap());
-    assert_eq!(target("coreml".into()).lookup, Lookup::GatherNd);
-    assert_eq!(target("coreml".into()).arithmetic, Arithmetic::Float16);
-    let request = ProviderRequest::named("coreml").setting("embedding_lookup", "gather");
-    assert_eq!(target(request).lookup, Lookup::Gather);
+    assert_eq!(
+        (target("coreml".into()).lookup, target("coreml".into()).arithmetic),
+        (Lookup::Gather, Arithmetic::Float16)
+    );
+    let asked = |lookup: &str| ProviderRequest::named("coreml").setting("embedding_lookup", lookup);
+    assert_eq!(target(asked("gather")).lookup, Lookup::Gather);
+    assert_eq!(target(asked("gather_nd")).lookup, Lookup::GatherNd);
 }
 
 #[test]

@@ -1,4 +1,7 @@
 //! WebGPU: any graphics processor, through Vulkan, Metal or Direct3D.
+//!
+//! Where its plug-in offers a virtual device, which can compile and not run, no placement can be read: asked for a session
+//! with `session.compile_only`, version 0.4.0 aborts the process before it looks at a graph.
 
 use super::{Append, FLOAT16, FLOAT32, Kind, Provider, Setting, Shapes, options_of_settings};
 use crate::graph::Target;
