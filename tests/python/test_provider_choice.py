@@ -23,7 +23,7 @@ TEXTS = ["fox", "the quick river", "a book of the winter star", "slowly over the
 @pytest.fixture(scope="module")
 def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model whose products take so long that a provider which remembers them is ten times as fast as the CPU."""
-    sizes: dict[str, Any] = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
+    sizes: dict[str, Any] = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
     return make_model(tmp_path_factory.mktemp("wide") / "model", "bert", seed=3, **sizes)
 
 
@@ -97,8 +97,8 @@ LOSES: dict[str, tuple[str, str]] = {
     "makes no session": ("memo=1,refuse=create", "it refuses the model: no session can be made"),
     "takes nothing": ("memo=1,claim=none", "it takes none of the model's"),
     "takes too little": ("memo=1,claim=1", "minimum_share=0.5"),
-    "slow": ("memo=1,slow_ms=30", "times the time of the CPU"),
-    "hopelessly slow": ("memo=1,slow_ms=150", "times the time of the CPU"),
+    "slow": ("memo=1,slow_ms=15", "times the time of the CPU"),
+    "hopelessly slow": ("memo=1,slow_ms=100", "times the time of the CPU"),
     "as slow as it is": ("", "times the time of the CPU"),
 }
 

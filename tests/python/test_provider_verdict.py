@@ -21,7 +21,7 @@ from reference.factory import make_model
 from reference.sentence_transformer import SentenceTransformer
 
 NAME = provider_plugin.NAME
-SIZES: dict[str, Any] = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536}
+SIZES: dict[str, Any] = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
 TEXTS = ["fox", "the quick river of the book"]
 FAST, WRONG, BROKEN = "memo=1", "memo=1,wrong=1", "memo=1,refuse=compile"
 
