@@ -14,7 +14,7 @@ use crate::graph::StaticShape;
 /// The shortest sequence that is compiled.
 const SHORTEST: usize = 4;
 /// Longer texts go to the CPU, whose memory does not grow with the square of a text.
-const LONGEST: usize = 2048;
+pub const LONGEST: usize = 2048;
 /// Rows of a batch.
 const ROWS: [usize; 5] = [1, 4, 8, 16, 32];
 

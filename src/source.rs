@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::{other_weights, recognize_file};
-use crate::graph::{Architecture, Author, Target, author, known_model_types};
+use crate::graph::{Architecture, Author, Dialect, Target, author, known_model_types};
 use crate::onnx::OnnxFile;
 use crate::onnx::proto::ModelProto;
 use crate::runtime::initializers::Initializers;
@@ -70,7 +70,7 @@ impl Origin {
                 let written = author.write(weights, target, None)?;
                 tracing::debug!(nodes = written.nodes, "wrote the graph");
                 let initializers = Arc::new(Initializers::beside(known, written.initializers, threads)?);
-                let long = (target.shape.is_none()).then(|| {
+                let long = (target.shape.is_none() && target.dialect == Dialect::Fused).then(|| {
                     let (author, weights, long) = (Arc::clone(author), Arc::clone(weights), target.for_one_long_text());
                     LongGraph(Box::new(move || Ok(author.write(&weights, &long, None)?.model)))
                 });

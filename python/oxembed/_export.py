@@ -62,10 +62,10 @@ def export(
         model: As for `Embedder`.
         output: The file to write, whose name ends in `.onnx`; one that exists is replaced when the new one is whole.
         target: `"cpu"`: fused operators, float32. `"gpu"`: the same in float16. `"coreml"`: the small operators that
-            CoreML takes by ONNX Runtime's checker, all shapes fixed; needs `static`. `"plain"`: the same, with
-            embeddings looked up by `Gather` instead of `GatherND`: every provider knows it, and it is what oxembed
-            itself runs on CoreML. A float16 file of a model whose heads share keys (Qwen3, Gemma 3) needs ONNX Runtime
-            1.25 to run on a CPU: 1.24 computes it wrongly there.
+            CoreML takes by ONNX Runtime's checker, all shapes fixed; needs `static`. `"plain"`: small operators that
+            every provider knows, of any shape or a fixed one; fixed, it is what oxembed itself runs on CoreML. A
+            float16 file of a model whose heads share keys (Qwen3, Gemma 3) needs ONNX Runtime 1.25 to run on a CPU:
+            1.24 computes it wrongly there.
         static: Texts and tokens of every batch, where these are always the same.
         pooling_inside: Put pooling and all that follows it into the graph, so that its output is the finished vector.
         max_seq_length: A shorter limit than the model's own, in tokens; tables of positions end there.

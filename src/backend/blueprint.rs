@@ -9,8 +9,8 @@ use super::shelf::Shelf;
 use super::{Backend, Interface, Sessions};
 use crate::error::Result;
 use crate::fingerprint::fingerprint;
-use crate::graph::StaticShape;
-use crate::ladder::Ladder;
+use crate::graph::{Dialect, StaticShape};
+use crate::ladder::{LONGEST, Ladder};
 use crate::onnx::proto::{ModelProto, StringStringEntryProto};
 use crate::runtime::execution::{Execution, Surroundings};
 use crate::runtime::initializers::Initializers;
@@ -64,7 +64,7 @@ impl Blueprint {
 
     fn on_a_device(&self, execution: Execution, (rows, tokens): (usize, usize)) -> Result<Backend> {
         let is_written = matches!(self.source.origin, Origin::Weights(..));
-        let ladder = match execution.provider.shapes {
+        let ladder = match execution.shapes() {
             Shapes::Ladder { token_budget } if is_written => Some(Ladder::new(self.max_tokens, token_budget)),
             _ => None,
         };
@@ -72,9 +72,16 @@ impl Blueprint {
         let mut kept = Shelf::new(most);
         let shape = ladder.as_ref().and_then(|ladder| ladder.shape(rows, tokens.min(ladder.longest())));
         let interface = self.interface(kept.session(self, &execution, shape)?)?;
+        // Spelled out, the attention of a long text takes memory by the square of its length.
+        let is_plain = is_written && execution.target().dialect == Dialect::Plain;
+        let longest = match &ladder {
+            Some(ladder) => ladder.longest(),
+            None if is_plain => LONGEST,
+            None => usize::MAX,
+        };
         let first_placement = kept.last_placement()?;
         check_share(&execution, &first_placement)?;
-        let sessions = Sessions::Shared { ladder, most, kept: Mutex::new(kept) };
+        let sessions = Sessions::Shared { ladder, longest, most, kept: Mutex::new(kept) };
         Ok(Backend { execution, interface, blueprint: self.clone(), sessions, first_placement })
     }
 

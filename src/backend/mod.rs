@@ -40,15 +40,15 @@ enum Sessions {
     /// Each worker has its own, all over one set of weights.
     OfWorkers(Arc<SessionFactory>),
     /// All workers share them, one run at a time: the device has its own parallelism.
-    Shared { ladder: Option<Ladder>, most: usize, kept: Mutex<Shelf> },
+    Shared { ladder: Option<Ladder>, longest: usize, most: usize, kept: Mutex<Shelf> },
 }
 
 impl Backend {
     /// The longest text that it takes, in tokens.
     pub fn longest(&self) -> usize {
         match &self.sessions {
-            Sessions::Shared { ladder: Some(ladder), .. } => ladder.longest(),
-            _ => usize::MAX,
+            Sessions::Shared { longest, .. } => *longest,
+            Sessions::OfWorkers(_) => usize::MAX,
         }
     }
 
@@ -123,7 +123,7 @@ impl Backend {
     /// # Errors
     /// `ProviderUnavailable` where one cannot be made.
     pub fn warm_up(&self, tokens: usize, rows: Option<&[usize]>) -> Result<usize> {
-        let Sessions::Shared { ladder, most, kept } = &self.sessions else { return Ok(1) };
+        let Sessions::Shared { ladder, most, kept, .. } = &self.sessions else { return Ok(1) };
         let shapes = ladder.as_ref().map_or_else(
             || vec![None],
             |ladder| ladder.shapes(tokens.min(ladder.longest()), rows).into_iter().map(Some).collect(),

@@ -3,7 +3,7 @@
 use super::builder::{Attribute, Value};
 use super::chunked::Chunks;
 use super::rotary::Rotary;
-use super::target::{Batches, Dialect, Padding};
+use super::target::{Batches, Dialect, Padding, StaticShape};
 use super::transformer::{Attention, Norm, Reach};
 use super::writer::Writer;
 use crate::error::Result;
@@ -135,28 +135,35 @@ impl Writer<'_> {
         let (heads, groups, size) = (attention.heads, attention.key_value_heads, attention.head_size);
         let [query, value] = [query, value].map(|value| self.transpose(value, &[0, 2, 1, 3]));
         let key = self.transpose(key, &[0, 2, 3, 1]);
-        let sequence = self.static_sequence();
-        let batch = self.static_batch();
-        let rows = heads / groups * sequence;
-        let is_grouped = heads != groups;
-        let regroup = |writer: &mut Self, value: &Value, shape: [usize; 4]| {
-            let shape = writer.builder.integers(&shape.map(dimension));
-            writer.builder.node("Reshape", &[value, &shape], &[])
-        };
-        let query = if is_grouped { regroup(self, &query, [batch, groups, rows, size]) } else { query };
+        let sharing = heads / groups;
+        let is_grouped = sharing != 1;
+        let query = if is_grouped { self.regroup(&query, groups, sharing, Some(size)) } else { query };
         let scores = self.builder.node("MatMul", &[&query, &key], &[]);
         let scale = self.builder.number(attention.scale);
         let scores = self.builder.node("Mul", &[&scores, &scale], &[]);
-        let scores = if is_grouped { regroup(self, &scores, [batch, heads, sequence, sequence]) } else { scores };
+        let scores = if is_grouped { self.regroup(&scores, heads, 1, None) } else { scores };
         let mask = self.mask(attention.reach.for_texts_of(self.target.max_tokens));
         let scores = self.builder.node("Add", &[&scores, &mask], &[]);
         let shares = self.builder.node("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
-        let shares = if is_grouped { regroup(self, &shares, [batch, groups, rows, sequence]) } else { shares };
+        let shares = if is_grouped { self.regroup(&shares, groups, sharing, None) } else { shares };
         let context = self.builder.node("MatMul", &[&shares, &value], &[]);
-        let context = if is_grouped { regroup(self, &context, [batch, heads, sequence, size]) } else { context };
+        let context = if is_grouped { self.regroup(&context, heads, 1, Some(size)) } else { context };
         let context = self.transpose(&context, &[0, 2, 1, 3]);
         let shape = self.token_shape(heads * size);
         self.builder.node("Reshape", &[&context, &shape], &[])
+    }
+
+    /// `(batch, groups, shared * sequence, width)` of the same numbers in other groups; a width of `None` is the sequence.
+    fn regroup(&mut self, value: &Value, groups: usize, shared: usize, width: Option<usize>) -> Value {
+        let shape = match self.target.shape {
+            Some(shape) => {
+                [shape.batch, groups, shared * shape.sequence, width.unwrap_or(shape.sequence)].map(dimension)
+            }
+            // 0 is the size that is there.
+            None => [0, dimension(groups), -1, width.map_or(0, dimension)],
+        };
+        let shape = self.builder.integers(&shape);
+        self.builder.node("Reshape", &[value, &shape], &[])
     }
 
     fn transpose(&mut self, value: &Value, order: &[i64]) -> Value {
@@ -176,12 +183,23 @@ impl Writer<'_> {
             Dialect::Fused => vec![rows, pairs],
             Dialect::Plain => vec![1, rows, 1, pairs],
         };
-        let turn = Turn {
+        let mut turn = Turn {
             cosines: self.builder.computed(&format!("rotary_cosines_{number}"), &shape, cosines),
             sines: self.builder.computed(&format!("rotary_sines_{number}"), &shape, sines),
         };
+        if self.target.dialect == Dialect::Plain && self.target.shape.is_none() {
+            turn = Turn { cosines: self.first_positions(&turn.cosines), sines: self.first_positions(&turn.sines) };
+        }
         self.shared.turns.push((rotary.clone(), turn.clone()));
         turn
+    }
+
+    /// Of a table `(1, positions, …)` those that the texts have.
+    fn first_positions(&mut self, table: &Value) -> Value {
+        let length = self.sequence_length();
+        let (zero, one) = (self.builder.integers(&[0]), self.builder.integers(&[1]));
+        let length = self.builder.node("Unsqueeze", &[&length, &zero], &[]);
+        self.builder.node("Slice", &[table, &zero, &length, &one], &[])
     }
 
     /// `(batch, sequence)`: 0, 1, 2, …
@@ -232,10 +250,28 @@ impl Writer<'_> {
         }
     }
 
-    /// `(batch or 1, 1, 1 or sequence, sequence)`; the distances are known, so the window is a constant.
+    /// `(batch or 1, 1, 1 or sequence, sequence)`.
     fn plain_mask(&mut self, reach: Reach) -> Value {
-        let window = (reach != Reach::ALL).then(|| {
-            let sequence = self.static_sequence();
+        let window = self.plain_window(reach);
+        let padding = (!self.is_padding_out_of(reach)).then(|| self.padding(PLAIN_MASKED));
+        let bias = self.shared.position_bias.clone();
+        let parts: Vec<Value> = [window, padding, bias].into_iter().flatten().collect();
+        let mut sum = parts.first().cloned().unwrap_or(Value::none());
+        for part in parts.iter().skip(1) {
+            sum = self.builder.node("Add", &[&sum, part], &[]);
+        }
+        sum
+    }
+
+    /// `([1, 1,] sequence, sequence)`: 0 for a key in reach, else very low; `None` where every key is. A constant where
+    /// the distances are known.
+    fn plain_window(&mut self, reach: Reach) -> Option<Value> {
+        let Some(StaticShape { sequence, .. }) = self.target.shape else {
+            let within = self.within(reach)?;
+            let (zero, masked) = (self.builder.number(0.0), self.builder.number(PLAIN_MASKED));
+            return Some(self.builder.node("Where", &[&within, &zero, &masked], &[]));
+        };
+        (reach != Reach::ALL).then(|| {
             let mut values = Vec::with_capacity(sequence * sequence);
             for query in 0..sequence {
                 values.extend((0..sequence).map(|key| {
@@ -246,15 +282,7 @@ impl Writer<'_> {
             }
             let name = format!("attention_window_{}", self.shared.masks.len());
             self.builder.computed(&name, &[1, 1, sequence, sequence], values)
-        });
-        let padding = (!self.is_padding_out_of(reach)).then(|| self.padding(PLAIN_MASKED));
-        let bias = self.shared.position_bias.clone();
-        let parts: Vec<Value> = [window, padding, bias].into_iter().flatten().collect();
-        let mut sum = parts.first().cloned().unwrap_or(Value::none());
-        for part in parts.iter().skip(1) {
-            sum = self.builder.node("Add", &[&sum, part], &[]);
-        }
-        sum
+        })
     }
 
     /// Padding behind the tokens is where no causal attention looks.
@@ -276,8 +304,7 @@ impl Writer<'_> {
         let (one, lowest) = (self.builder.number(1.0), self.builder.number(-masked));
         let mask = self.builder.node("Sub", &[&mask, &one], &[]);
         let mask = self.builder.node("Mul", &[&mask, &lowest], &[]);
-        let padding = if self.target.shape.is_some() {
-            let (batch, sequence) = (self.static_batch(), self.static_sequence());
+        let padding = if let Some(StaticShape { batch, sequence }) = self.target.shape {
             let shape = self.builder.integers(&[batch, 1, 1, sequence].map(dimension));
             self.builder.node("Reshape", &[&mask, &shape], &[])
         } else {

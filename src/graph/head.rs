@@ -5,6 +5,7 @@
 
 use super::attention::dimension;
 use super::builder::{Attribute, Value};
+use super::target::StaticShape;
 use super::writer::Writer;
 use crate::error::{EmbeddingError, Result};
 use crate::postprocess::{Activation, DenseLayer, PoolingMode, Postprocess, Step};
@@ -136,8 +137,7 @@ impl Writer<'_> {
 
     /// `(1, sequence, 1)`: 1, 2, 3, …
     fn positions_from_one(&mut self) -> Value {
-        if self.target.shape.is_some() {
-            let sequence = self.static_sequence();
+        if let Some(StaticShape { sequence, .. }) = self.target.shape {
             let values = (1..=sequence).map(|position| position as f32).collect();
             return self.builder.computed("positions_from_one", &[1, sequence, 1], values);
         }

@@ -6,7 +6,7 @@
 use super::builder::{Attribute, Value};
 use super::encoder::{self, Names};
 use super::settings::{COUNT, Keys};
-use super::target::Dialect;
+use super::target::StaticShape;
 use super::transformer::{PositionBias, Transformer};
 use super::writer::Writer;
 use super::{Author, Family, PositionScheme};
@@ -53,8 +53,7 @@ fn read(config: &Document) -> Result<Box<dyn Author>> {
 fn position_bias(writer: &mut Writer<'_>, rows: usize, heads: usize) -> Result<Value> {
     let table = writer.weights.tensor("encoder.relative_attention_bias.weight", &[rows, heads])?.to_f32();
     let of = |head: usize, distance: isize| table.get(bucket(distance) * heads + head).copied().unwrap_or_default();
-    if writer.target.dialect == Dialect::Plain {
-        let sequence = writer.static_sequence();
+    if let Some(StaticShape { sequence, .. }) = writer.target.shape {
         let distances = |query: usize| (0..sequence).map(move |key| key.cast_signed() - query.cast_signed());
         let values = (0..heads)
             .flat_map(|head| (0..sequence).flat_map(distances).map(move |distance| (head, distance)))

@@ -9,8 +9,7 @@ pub enum Dialect {
     /// The operators that ONNX Runtime computes as one on a CPU or a GPU: `Attention`, `RotaryEmbedding`,
     /// `RMSNormalization`.
     Fused,
-    /// The small operators that CoreML's ML programs consist of, and that every other provider knows; every shape
-    /// fixed.
+    /// The small operators that CoreML's ML programs consist of, and that every other provider knows.
     Plain,
 }
 
@@ -126,9 +125,9 @@ impl Target {
         padding: Padding::Behind,
         batches: Batches::Padded,
     };
-    /// Any other provider: small operators, one shape.
+    /// Any other provider: small operators; for most of them one shape.
     pub const PLAIN: Self = Self { dialect: Dialect::Plain, ..Self::CPU };
-    /// CoreML by ONNX Runtime's checker: the same, with tables looked up by the operator that it knows.
+    /// CoreML by ONNX Runtime's checker: the same in one shape, with tables looked up by the operator that it knows.
     pub const COREML: Self = Self { lookup: Lookup::GatherNd, ..Self::PLAIN };
     /// Graphics processors: fused operators, half precision, any shape.
     pub const GPU: Self = Self { arithmetic: Arithmetic::Float16, ..Self::CPU };

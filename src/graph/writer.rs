@@ -41,6 +41,8 @@ enum Leading {
     Tokens,
     /// Batch and sequence.
     Sequence,
+    /// Batch, sequence, and this number of heads.
+    Heads(usize),
 }
 
 impl<'a> Writer<'a> {
@@ -68,9 +70,9 @@ impl<'a> Writer<'a> {
 
     /// Writes everything.
     pub fn write(mut self, head: Option<&Postprocess>) -> Result<WrittenGraph> {
-        if self.target.dialect == Dialect::Plain && self.target.shape.is_none() {
+        if self.target.lookup == Lookup::GatherNd && self.target.shape.is_none() {
             return Err(EmbeddingError::invalid_input(
-                "a graph for coreml, or a plain one, needs a fixed shape, texts by tokens: --static 1x128, or static=(1, 128) in Python",
+                "a graph for coreml needs a fixed shape, texts by tokens: --static 1x128, or static=(1, 128) in Python",
             ));
         }
         let transformer = self.transformer;
@@ -229,10 +231,9 @@ impl<'a> Writer<'a> {
         self.shape(Leading::Sequence, width)
     }
 
-    /// Shape of `(batch, sequence, heads, head_size)`, in a graph of one shape.
+    /// Shape of `(batch, sequence, heads, head_size)`.
     pub fn head_shape(&mut self, heads: usize, head_size: usize) -> Value {
-        let shape = [self.static_batch(), self.static_sequence(), heads, head_size];
-        self.builder.integers(&shape.map(dimension))
+        self.shape(Leading::Heads(heads), head_size)
     }
 
     fn shape(&mut self, leading: Leading, width: usize) -> Value {
@@ -248,14 +249,22 @@ impl<'a> Writer<'a> {
             (Leading::Sequence, Some(shape)) => {
                 self.builder.integers(&[shape.batch, shape.sequence, width].map(dimension))
             }
-            (Leading::Sequence, None) => {
-                let width = self.builder.integers(&[dimension(width)]);
-                let batch_shape = self.batch_shape();
-                self.builder.node("Concat", &[&batch_shape, &width], &[("axis", Attribute::Int(0))])
+            (Leading::Heads(heads), Some(shape)) => {
+                self.builder.integers(&[shape.batch, shape.sequence, heads, width].map(dimension))
             }
+            (Leading::Sequence, None) => self.after_batch_shape(&[width]),
+            (Leading::Heads(heads), None) => self.after_batch_shape(&[heads, width]),
         };
         self.shapes.push((key, value.clone()));
         value
+    }
+
+    /// The shape `(batch, sequence)`, and `sizes` behind it.
+    fn after_batch_shape(&mut self, sizes: &[usize]) -> Value {
+        let sizes: Vec<i64> = sizes.iter().copied().map(dimension).collect();
+        let sizes = self.builder.integers(&sizes);
+        let batch_shape = self.batch_shape();
+        self.builder.node("Concat", &[&batch_shape, &sizes], &[("axis", Attribute::Int(0))])
     }
 
     /// The shape `(batch, sequence)`.
@@ -285,16 +294,6 @@ impl<'a> Writer<'a> {
         };
         self.length = Some(value.clone());
         value
-    }
-
-    /// Tokens of a text in a graph of one shape.
-    pub fn static_sequence(&self) -> usize {
-        self.target.shape.map_or(1, |shape| shape.sequence)
-    }
-
-    /// Texts in a graph of one shape.
-    pub fn static_batch(&self) -> usize {
-        self.target.shape.map_or(1, |shape| shape.batch)
     }
 }
 

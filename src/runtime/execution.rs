@@ -10,7 +10,7 @@ use super::library::Library;
 use super::messages::with_logged_reason;
 use super::placement::{Placement, record};
 use super::providers::{
-    self, CPU, Chosen, Circumstances, Dtype, FLOAT32, Instructions, Options, Provider, ProviderRequest,
+    self, CPU, Chosen, Circumstances, Dtype, FLOAT32, Instructions, Options, Provider, ProviderRequest, Shapes,
 };
 use super::session::LoadedSession;
 use super::work::Work;
@@ -120,6 +120,15 @@ impl Execution {
     /// The graph to write.
     pub fn target(&self) -> Target {
         self.provider.target(self.dtype, &self.chosen)
+    }
+
+    /// How its batches are shaped: `Any` or `Ladder`.
+    pub fn shapes(&self) -> Shapes {
+        match self.provider.shapes {
+            Shapes::AnyOnTheCpu { .. } if self.chosen.get("device") == Some("cpu") => Shapes::Any,
+            Shapes::AnyOnTheCpu { token_budget } => Shapes::Ladder { token_budget },
+            shapes => shapes,
+        }
     }
 
     /// The device in words.

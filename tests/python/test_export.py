@@ -220,7 +220,8 @@ def check_vectors(of: Sample, output: Path, target: Target, shape: Shape | None,
 
 @INSIDE
 @pytest.mark.parametrize(
-    ("target", "shape"), [("cpu", None), ("cpu", (3, 48)), ("gpu", None), ("coreml", (2, 64)), ("plain", (2, 64))]
+    ("target", "shape"),
+    [("cpu", None), ("cpu", (3, 48)), ("gpu", None), ("coreml", (2, 64)), ("plain", (2, 64)), ("plain", None)],
 )
 @pytest.mark.parametrize("name", GOLDEN_FIXTURES)
 def test_a_plain_session_has_the_same_vectors(
@@ -442,7 +443,6 @@ def test_a_shorter_limit(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"target": "coreml"}, "needs a fixed shape"),
-        ({"target": "plain"}, "needs a fixed shape"),
         ({"target": "tpu"}, 'target "tpu" is not known; known are cpu, coreml, plain, gpu'),
         ({"static": (1, 65)}, "a shape of 65 tokens is more than the 64 that the model takes"),
         ({"static": (1, 17), "max_seq_length": 16}, "a shape of 17 tokens is more than the 16"),

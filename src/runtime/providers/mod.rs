@@ -46,13 +46,18 @@ pub enum Shapes {
         /// The most tokens of a batch, padding included.
         token_budget: usize,
     },
+    /// As the texts are where the device is the CPU, of a few sizes on others.
+    AnyOnTheCpu {
+        /// For the others.
+        token_budget: usize,
+    },
 }
 
 impl Shapes {
     /// In a word.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Any => "any",
+            Self::Any | Self::AnyOnTheCpu { .. } => "any",
             Self::Ladder { .. } => "ladder",
         }
     }

@@ -18,7 +18,7 @@ pub const PROVIDER: Provider = Provider {
     runtime_name: "OpenVINOExecutionProvider",
     description: "Intel's processors, graphics processors and neural processors",
     dtypes: &[FLOAT32, OWN_FLOAT16, OWN_BFLOAT16],
-    shapes: Shapes::Ladder { token_budget: 512 },
+    shapes: Shapes::AnyOnTheCpu { token_budget: 4096 },
     target: Target::PLAIN,
     settings: SETTINGS,
     options,

@@ -35,12 +35,9 @@ fn every_row_can_be_found_by_both_names_and_is_consistent() {
             }
         }
         // Fixed shapes are for graphs of small operators only: the fused ones take any shape.
-        assert_eq!(
-            matches!(provider.shapes, Shapes::Ladder { .. }),
-            provider.target.dialect == Dialect::Plain,
-            "{}",
-            provider.name
-        );
+        if provider.target.dialect == Dialect::Fused {
+            assert_eq!(provider.shapes, Shapes::Any, "{}", provider.name);
+        }
     }
     for provider in PROVIDERS {
         assert_eq!(Provider::named(provider.name).unwrap().name, provider.name);
