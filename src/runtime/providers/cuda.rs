@@ -1,6 +1,6 @@
 //! CUDA: NVIDIA's graphics processors.
 
-use super::setting::FLAG;
+use super::setting::{DEVICE_ID, FLAG};
 use super::{Append, FLOAT16, FLOAT32, Kind, Provider, Setting, Shapes, options_of_settings};
 use crate::graph::Target;
 
@@ -23,13 +23,7 @@ pub const PROVIDER: Provider = Provider {
 };
 
 const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "device_id",
-        runtime_key: Some("device_id"),
-        kind: Kind::Count { least: 0, most: 1023 },
-        default: Some("0"),
-        description: "which of several graphics processors, counted from 0",
-    },
+    DEVICE_ID,
     Setting {
         name: "arena_extend_strategy",
         runtime_key: Some("arena_extend_strategy"),

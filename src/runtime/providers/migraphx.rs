@@ -1,6 +1,7 @@
 //! MIGraphX: AMD's graphics processors.
 
-use super::{Append, FLOAT16, FLOAT32, Kind, Provider, Setting, Shapes, options_of_settings};
+use super::setting::DEVICE_ID;
+use super::{Append, FLOAT16, FLOAT32, Provider, Shapes, options_of_settings};
 use crate::graph::Target;
 
 /// The row.
@@ -11,7 +12,7 @@ pub const PROVIDER: Provider = Provider {
     dtypes: &[FLOAT32, FLOAT16],
     shapes: Shapes::Ladder { token_budget: 4096 },
     target: Target::PLAIN,
-    settings: SETTINGS,
+    settings: &[DEVICE_ID],
     options: options_of_settings,
     append: Append::ByName,
     bundled: None,
@@ -20,11 +21,3 @@ pub const PROVIDER: Provider = Provider {
     systems: &["linux", "windows"],
     automatic: true,
 };
-
-const SETTINGS: &[Setting] = &[Setting {
-    name: "device_id",
-    runtime_key: Some("device_id"),
-    kind: Kind::Count { least: 0, most: 1023 },
-    default: Some("0"),
-    description: "which of several graphics processors, counted from 0",
-}];

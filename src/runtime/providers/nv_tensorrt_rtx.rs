@@ -1,6 +1,6 @@
 //! TensorRT for RTX: NVIDIA's compiler for the graphics processors of personal computers, as a plug-in.
 
-use super::setting::FLAG;
+use super::setting::{DEVICE_ID, FLAG};
 use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
 use crate::graph::Target;
 
@@ -23,13 +23,7 @@ pub const PROVIDER: Provider = Provider {
 };
 
 const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "device_id",
-        runtime_key: Some("device_id"),
-        kind: Kind::Count { least: 0, most: 1023 },
-        default: Some("0"),
-        description: "which of several graphics processors, counted from 0",
-    },
+    DEVICE_ID,
     Setting {
         name: "cuda_graph",
         runtime_key: Some("enable_cuda_graph"),

@@ -65,6 +65,15 @@ pub const COMMON: &[Setting] = &[
     },
 ];
 
+/// Which of several processors of a kind.
+pub const DEVICE_ID: Setting = Setting {
+    name: "device_id",
+    runtime_key: Some("device_id"),
+    kind: Kind::Count { least: 0, most: 1023 },
+    default: Some("0"),
+    description: "which of several graphics processors, counted from 0",
+};
+
 /// Settings of plug-ins, which name their devices.
 pub const DEVICE: Setting = Setting {
     name: "device",

@@ -1,5 +1,6 @@
 //! TensorRT: NVIDIA's compiler for its graphics processors. Engines are built for a shape, and kept.
 
+use super::setting::DEVICE_ID;
 use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
 use crate::graph::Target;
 
@@ -23,13 +24,7 @@ pub const PROVIDER: Provider = Provider {
 };
 
 const SETTINGS: &[Setting] = &[
-    Setting {
-        name: "device_id",
-        runtime_key: Some("device_id"),
-        kind: Kind::Count { least: 0, most: 1023 },
-        default: Some("0"),
-        description: "which of several graphics processors, counted from 0",
-    },
+    DEVICE_ID,
     Setting {
         name: "max_workspace_size",
         runtime_key: Some("trt_max_workspace_size"),
