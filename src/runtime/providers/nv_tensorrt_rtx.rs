@@ -1,7 +1,7 @@
 //! TensorRT for RTX: NVIDIA's compiler for the graphics processors of personal computers, as a plug-in.
 
 use super::setting::{DEVICE_ID, FLAG};
-use super::{Append, Circumstances, FLOAT16, FLOAT32, Kind, Options, Provider, Setting, Shapes};
+use super::{Append, Circumstances, FLOAT16, FLOAT32, Options, Provider, Setting, Shapes};
 use crate::graph::Target;
 
 /// The row.
