@@ -61,6 +61,10 @@ impl PyEmbedder {
         dtype: &str,
         onnx_file: Option<PathBuf>,
     ) -> PyResult<Self> {
+        // NumPy's table of functions is found by Python code, where an interrupt that waits to be raised would be a panic:
+        // so not when the first rows are returned, but here, where none waits.
+        py.check_signals()?;
+        numpy::dtype::<f32>(py);
         let mut builder = Embedder::builder(folder).providers(providers.into_iter().map(request)).dtype(dtype);
         for plug_in in diagnosis::plug_ins(plug_ins) {
             builder = builder.plug_in(plug_in);

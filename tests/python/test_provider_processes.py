@@ -112,6 +112,26 @@ def test_an_interrupt_is_no_failure(tmp_path: Path) -> None:
     assert found["error"] <= TOLERANCE
 
 
+@needs_signals
+def test_an_interrupt_in_the_first_call_is_raised(tmp_path: Path) -> None:
+    """A call of one batch runs to its end; its rows are the first that the process makes."""
+    script = """
+    import signal
+    model = Embedder(FIXTURES / "bert-cls", provider=plug_in(slow_ms=50))
+    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    try:
+        model.encode("one text")
+        outcome = "rows"
+    except KeyboardInterrupt:
+        outcome = "interrupted"
+    texts, vectors = golden("bert-cls")
+    tell(outcome=outcome, error=worst(model.encode(texts[:1]), vectors[:1]), failures=model.placement().failures)
+    """
+    found = told(script, tmp_path)
+    assert (found["outcome"], found["failures"]) == ("interrupted", 0)
+    assert found["error"] <= TOLERANCE
+
+
 def test_models_that_are_dropped_leave_nothing_behind(tmp_path: Path) -> None:
     """While calls run, while rows are being taken one after the other, and while a task is cancelled."""
     script = """
