@@ -8,10 +8,12 @@ use std::sync::Arc;
 use crate::backend::{Backend, Blueprint, LaterBackend, SHORT_TEXT};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::NotUsed;
+use crate::forward::BatchWork;
 use crate::runtime::execution::{Execution, Surroundings, bundled};
 use crate::runtime::providers::{AUTO, CPU, PROVIDERS, Provider, ProviderRequest};
 use crate::runtime::session::LoadedSession;
 
+use parity::Measured;
 pub use parity::Probe;
 use verdict::{Trial, Verdict, VerdictFile};
 
@@ -238,19 +240,22 @@ impl Contest {
             return Ok(Outcome { winner: cpu, session, lost: lost.collect() });
         }
         let trying = self.file.as_ref().map(VerdictFile::start);
-        let cpu = Arc::new(LaterBackend::ready(cpu));
+        let mut reference = Reference { cpu: Arc::new(LaterBackend::ready(cpu)), session, measured: None };
         let work = probe.work()?;
-        let (reference, session) = probe.reference(&cpu, session, &work)?;
         let mut trials = Vec::new();
         let mut best: Option<(Backend, f64)> = None;
         for request in &self.candidates {
-            let tried = blueprint
-                .execution(request)
-                .and_then(|execution| blueprint.backend(execution, work.shape()))
-                .and_then(|(backend, _)| probe.candidate(backend, &work, &reference));
+            let prepared = blueprint.execution(request).and_then(|found| blueprint.backend(found, work.shape()));
+            let tried = match prepared {
+                Ok((backend, _)) => {
+                    let reference = reference.measured(probe, &work)?;
+                    probe.candidate(backend, &work, reference).map(|tried| (tried, reference.seconds))
+                }
+                Err(error) => Err(error),
+            };
             let (trial, won) = match tried {
-                Ok((backend, measured)) => {
-                    let faster = reference.seconds / measured.seconds;
+                Ok(((backend, measured), cpu_seconds)) => {
+                    let faster = cpu_seconds / measured.seconds;
                     let is_best = faster >= parity::WORTHWHILE
                         && best.as_ref().is_none_or(|(_, seconds)| measured.seconds < *seconds);
                     let trial = Trial::measured(request.name(), &measured, faster);
@@ -273,7 +278,26 @@ impl Contest {
         }
         // Where nothing else is right, a type that the CPU does not compute in cannot be had.
         Execution::cpu(&blueprint.surroundings.dtype)?;
+        let Reference { cpu, session, .. } = reference;
         let cpu = Arc::into_inner(cpu).ok_or_else(|| EmbeddingError::internal("the CPU is still in use"))?;
         Ok(Outcome { winner: cpu.into_ready()?, session, lost })
+    }
+}
+
+/// The CPU, measured when there is something to compare with it.
+struct Reference {
+    cpu: Arc<LaterBackend>,
+    session: Option<LoadedSession>,
+    measured: Option<Measured>,
+}
+
+impl Reference {
+    fn measured(&mut self, probe: &Probe<'_>, work: &BatchWork) -> Result<&Measured> {
+        if let Some(measured) = self.measured.take() {
+            return Ok(self.measured.insert(measured));
+        }
+        let (measured, session) = probe.reference(&self.cpu, self.session.take(), work)?;
+        self.session = session;
+        Ok(self.measured.insert(measured))
     }
 }
