@@ -192,7 +192,7 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy $(BIN)/mypy --strict python tests/python
 	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
 	@$(CHECK) mypy-calibrate $(BIN)/mypy --strict models/calibrate.py
-	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py
+	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
 .PHONY: stubtest
