@@ -135,9 +135,9 @@ impl Writer<'_> {
         let (heads, groups, size) = (attention.heads, attention.key_value_heads, attention.head_size);
         let [query, value] = [query, value].map(|value| self.transpose(value, &[0, 2, 1, 3]));
         let key = self.transpose(key, &[0, 2, 3, 1]);
-        let shared = heads / groups;
-        let is_grouped = shared != 1;
-        let query = if is_grouped { self.regroup(&query, groups, shared, Some(size)) } else { query };
+        let together = heads / groups;
+        let is_grouped = together != 1;
+        let query = if is_grouped { self.regroup(&query, groups, together, Some(size)) } else { query };
         let scores = self.builder.node("MatMul", &[&query, &key], &[]);
         let scale = self.builder.number(attention.scale);
         let scores = self.builder.node("Mul", &[&scores, &scale], &[]);
@@ -145,7 +145,7 @@ impl Writer<'_> {
         let mask = self.mask(attention.reach.for_texts_of(self.target.max_tokens));
         let scores = self.builder.node("Add", &[&scores, &mask], &[]);
         let shares = self.builder.node("Softmax", &[&scores], &[("axis", Attribute::Int(-1))]);
-        let shares = if is_grouped { self.regroup(&shares, groups, shared, None) } else { shares };
+        let shares = if is_grouped { self.regroup(&shares, groups, together, None) } else { shares };
         let context = self.builder.node("MatMul", &[&shares, &value], &[]);
         let context = if is_grouped { self.regroup(&context, heads, 1, Some(size)) } else { context };
         let context = self.transpose(&context, &[0, 2, 1, 3]);
@@ -153,11 +153,11 @@ impl Writer<'_> {
         self.builder.node("Reshape", &[&context, &shape], &[])
     }
 
-    /// `(batch, groups, shared * sequence, width)` of the same numbers in other groups; a width of `None` is the sequence.
-    fn regroup(&mut self, value: &Value, groups: usize, shared: usize, width: Option<usize>) -> Value {
+    /// `(batch, groups, together * sequence, width)` of the same numbers in other groups; a width of `None` is the sequence.
+    fn regroup(&mut self, value: &Value, groups: usize, together: usize, width: Option<usize>) -> Value {
         let shape = match self.target.shape {
             Some(shape) => {
-                [shape.batch, groups, shared * shape.sequence, width.unwrap_or(shape.sequence)].map(dimension)
+                [shape.batch, groups, together * shape.sequence, width.unwrap_or(shape.sequence)].map(dimension)
             }
             // 0 is the size that is there.
             None => [0, dimension(groups), -1, width.map_or(0, dimension)],

@@ -60,7 +60,10 @@ def _runtime(found: Diagnosis) -> Iterable[str]:
     yield from _row("package", [f"{one.name} {one.version}" for one in found.flavours])
     yield from _row("built in", [", ".join(found.built_in)] if found.built_in else [])
     yield from _row("plug-ins", [_plug_in(one) for one in found.plug_ins])
-    yield from _row("devices", [f"{'virtual ' * one.is_virtual}{one.kind}: {one.vendor}, by {one.provider}" for one in found.devices])
+    yield from _row(
+        "devices",
+        [f"{'virtual ' * one.is_virtual}{one.kind}: {one.vendor}, by {one.provider}" for one in found.devices],
+    )
 
 
 def _plug_in(plug_in: PlugIn) -> str:
