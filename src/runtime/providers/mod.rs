@@ -112,7 +112,7 @@ pub struct Provider {
     pub shapes: Shapes,
     /// The graph it wants, in single precision.
     pub target: Target,
-    /// Its own settings; those of every provider are [`setting::COMMON`].
+    /// Its own settings; [`all_settings`](Provider::all_settings) has those of every provider too.
     pub settings: &'static [Setting],
     /// Its options in these circumstances.
     pub options: fn(&Circumstances<'_>) -> Options,
