@@ -54,6 +54,10 @@ impl ProviderRequest {
         let known: Vec<&Setting> = provider.all_settings().collect();
         if let Some(name) = self.settings.keys().find(|name| known.iter().all(|setting| setting.name != name.as_str()))
         {
+            if known.is_empty() {
+                let problem = format!("provider {:?} has no settings, and {name:?} was given", self.name);
+                return Err(EmbeddingError::invalid_input(problem));
+            }
             let names = known.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", ");
             return Err(EmbeddingError::invalid_input(format!(
                 "provider {:?} has no setting {name:?}; it has {names}; options of ONNX Runtime's own go into options",

@@ -147,7 +147,8 @@ fn unknown_settings_and_values_are_refused_by_name() {
     for share in ["1.5", "-0.1", "NaN", "much"] {
         assert!(refused(ProviderRequest::named("cuda").setting("minimum_share", share)).contains(share));
     }
-    assert!(refused(ProviderRequest::named("cpu").setting("minimum_share", "0")).contains("no setting"));
+    let error = refused(ProviderRequest::named("cpu").setting("minimum_share", "0"));
+    assert!(error.contains("has no settings") && error.contains("minimum_share"), "{error}");
     assert!(refused(ProviderRequest::named("cpu").option("key", "1")).contains("key"));
     assert!(refused(ProviderRequest::named("webgpu").option("key\0", "")).contains("NUL"));
 }
