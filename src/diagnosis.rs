@@ -19,7 +19,7 @@ use crate::runtime::execution::{Execution, Surroundings};
 use crate::runtime::library::Library;
 use crate::runtime::messages::first_line;
 use crate::runtime::placement::nodes_by_provider;
-use crate::runtime::providers::{CPU, PLUG_IN, PROVIDERS, Provider, ProviderRequest, Setting};
+use crate::runtime::providers::{PLUG_IN, PROVIDERS, Provider, ProviderRequest, Setting};
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -167,7 +167,7 @@ fn try_provider(name: &str, surroundings: &Surroundings) -> Result<String> {
         return Err(execution.unavailable(message));
     }
     let device = execution.device();
-    Ok(match (execution.provider.name == CPU.name, device.is_empty()) {
+    Ok(match (execution.is_cpu(), device.is_empty()) {
         (true, _) => "a product of two matrices was right".to_owned(),
         (false, true) => "a product of two matrices was placed on it, and right".to_owned(),
         (false, false) => format!("a product of two matrices was placed on it ({device}), and right"),

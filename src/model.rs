@@ -73,6 +73,7 @@ impl Model {
             surroundings: settings.surroundings,
             max_tokens,
             token_dimension: folder.token_dimension,
+            hash: Arc::default(),
         };
         let (opening, tokenization) = side_by_side(
             || choice::open(&blueprint, &settings.providers),

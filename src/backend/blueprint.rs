@@ -1,7 +1,7 @@
 //! What every backend of a model is made from.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use prost::Message;
 
@@ -15,7 +15,7 @@ use crate::onnx::proto::{ModelProto, StringStringEntryProto};
 use crate::runtime::execution::{Execution, Surroundings};
 use crate::runtime::initializers::Initializers;
 use crate::runtime::placement::Placement;
-use crate::runtime::providers::{CPU, Provider, ProviderRequest, Shapes};
+use crate::runtime::providers::{ProviderRequest, Shapes};
 use crate::runtime::session::{Graph, LoadedSession, SessionFactory};
 use crate::source::{Origin, ReadyGraph, Source};
 
@@ -35,6 +35,8 @@ pub struct Blueprint {
     pub max_tokens: usize,
     /// What config.json says of a token's vector, for ONNX files that do not.
     pub token_dimension: Option<usize>,
+    /// A hash of the weights, once it was needed; every copy has the same.
+    pub hash: Arc<OnceLock<Option<String>>>,
 }
 
 impl Blueprint {
@@ -95,16 +97,17 @@ impl Blueprint {
     /// # Errors
     /// As [`Execution::find`].
     pub fn execution(&self, request: &ProviderRequest) -> Result<Execution> {
-        if Provider::named(request.name()).is_some_and(|provider| provider.name == CPU.name) {
+        if request.is_cpu() || self.surroundings.cache.is_none() {
             return Execution::find(request, &self.surroundings);
         }
         let model = self.fingerprint().map(|hash| hash.chars().take(16).collect());
         Execution::find(request, &Surroundings { model, ..self.surroundings.clone() })
     }
 
-    /// A hash of the weights.
-    fn fingerprint(&self) -> Option<String> {
-        fingerprint(&self.source.origin, self.surroundings.cache.as_deref())
+    /// A hash of the weights; `None` where they cannot be read.
+    pub fn fingerprint(&self) -> Option<&str> {
+        let hash = || fingerprint(&self.source.origin, self.surroundings.cache.as_deref());
+        self.hash.get_or_init(hash).as_deref()
     }
 
     /// The graph for a provider, of one shape or of any; weights that are not among `known` are converted.
@@ -123,7 +126,7 @@ impl Blueprint {
             && let Some(weights) = self.fingerprint()
             && let Graph::Written { model, .. } = &mut ready.graph
         {
-            let key = cache_key(&weights, model, &self.surroundings.library.version);
+            let key = cache_key(weights, model, &self.surroundings.library.version);
             add_metadata(model, name, key);
         }
         Ok(ready)

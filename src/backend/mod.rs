@@ -132,7 +132,7 @@ impl Backend {
         for shape in shapes.into_iter().take(*most) {
             kept.session(&self.blueprint, &self.execution, shape)?;
         }
-        Ok(kept.placements().len())
+        Ok(kept.len())
     }
 
     /// Where the nodes of its sessions are.

@@ -88,6 +88,11 @@ impl Shelf {
         self.sessions.iter().map(|shelved| shelved.placement.clone()).collect()
     }
 
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// Forgets the session for a shape, which failed.
     pub fn forget(&mut self, shape: Option<StaticShape>) {
         self.sessions.retain(|shelved| shelved.shape != shape);

@@ -149,7 +149,7 @@ fn candidates(surroundings: &Surroundings) -> Result<Vec<ProviderRequest>> {
                 .iter()
                 .any(|plug_in| !plug_in.providers.is_empty() && plug_in.may_bring(provider.runtime_name))
     };
-    let automatic = PROVIDERS.iter().filter(|provider| provider.automatic && provider.name != CPU.name);
+    let automatic = PROVIDERS.iter().filter(|provider| provider.automatic && !provider.is_cpu());
     let known = automatic.filter(|provider| is_there(provider)).map(|provider| provider.name.to_owned());
     let brought = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers);
     let others = brought.filter(|name| Provider::named(name).is_none()).cloned();
@@ -187,7 +187,7 @@ impl Opening {
         let followers = is_automatic.then(|| ProviderRequest::named(AUTO)).into_iter().chain(rest);
         for request in followers {
             let request = if request.name() == AUTO { ProviderRequest::named(CPU.name) } else { request };
-            let is_cpu = Provider::named(request.name()).is_some_and(|provider| provider.name == CPU.name);
+            let is_cpu = request.is_cpu();
             if !(is_cpu && has_cpu) {
                 behind.push(later(blueprint, request, 0));
             }
@@ -208,10 +208,8 @@ fn later(blueprint: &Blueprint, request: ProviderRequest, least_tokens: usize) -
     let blueprint = blueprint.clone();
     let name = request.name().to_owned();
     let prepare = move || {
-        let execution = match Provider::named(request.name()) {
-            Some(provider) if provider.name == CPU.name => Execution::cpu_beside_others()?,
-            _ => blueprint.execution(&request)?,
-        };
+        let execution =
+            if request.is_cpu() { Execution::cpu_beside_others()? } else { blueprint.execution(&request)? };
         Ok(blueprint.backend(execution, SHORT_TEXT)?.0)
     };
     LaterBackend::new(name, least_tokens, Box::new(prepare))

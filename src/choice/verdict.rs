@@ -11,7 +11,6 @@ use crate::backend::Blueprint;
 use crate::cache::write_whole;
 use crate::error::EmbeddingError;
 use crate::failover::NotUsed;
-use crate::fingerprint::fingerprint;
 use crate::runtime::execution::Execution;
 use crate::runtime::providers::{CPU, ProviderRequest};
 
@@ -101,7 +100,7 @@ impl VerdictFile {
             key.update(part.as_bytes());
             key.update(b"\0");
         };
-        add(&fingerprint(&blueprint.source.origin, Some(cache))?);
+        add(blueprint.fingerprint()?);
         add(env!("CARGO_PKG_VERSION"));
         add(&surroundings.library.version);
         add(&surroundings.library.path.display().to_string());

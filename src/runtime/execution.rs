@@ -95,7 +95,7 @@ impl Execution {
         let (provider, runtime_name) = row(request.name(), surroundings)?;
         let chosen = request.chosen(provider)?;
         let dtype = provider.dtype(&surroundings.dtype)?;
-        if provider.name == CPU.name {
+        if provider.is_cpu() {
             return Self::cpu(&surroundings.dtype);
         }
         let place = place(request.name(), provider, &runtime_name, &chosen, surroundings)?;
@@ -114,7 +114,7 @@ impl Execution {
 
     /// True for the CPU, whose sessions belong to workers and whose weights are packed.
     pub fn is_cpu(&self) -> bool {
-        self.provider.name == CPU.name
+        self.provider.is_cpu()
     }
 
     /// The graph to write.

@@ -155,9 +155,14 @@ impl Provider {
         PROVIDERS.iter().copied().find(|provider| provider.name == name || provider.runtime_name == name)
     }
 
+    /// True for the CPU.
+    pub fn is_cpu(&self) -> bool {
+        self.name == CPU.name
+    }
+
     /// Its settings, and those of every provider but the CPU.
     pub fn all_settings(&self) -> impl Iterator<Item = &'static Setting> {
-        let common: &'static [Setting] = if self.append == Append::Always { &[] } else { setting::COMMON };
+        let common: &'static [Setting] = if self.is_cpu() { &[] } else { setting::COMMON };
         self.settings.iter().chain(common)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::setting::Setting;
-use super::{Append, Options, Provider};
+use super::{Options, Provider};
 use crate::error::{EmbeddingError, Result};
 
 /// A provider by name, with settings.
@@ -46,6 +46,11 @@ impl ProviderRequest {
         &self.name
     }
 
+    /// True for the CPU, by either name.
+    pub fn is_cpu(&self) -> bool {
+        Provider::named(&self.name).is_some_and(Provider::is_cpu)
+    }
+
     /// The settings, checked and completed with the defaults of `provider`.
     ///
     /// # Errors
@@ -68,7 +73,7 @@ impl ProviderRequest {
             let problem = format!("provider {:?}: the option {key:?} contains a NUL character", self.name);
             return Err(EmbeddingError::invalid_input(problem));
         }
-        if provider.append == Append::Always
+        if provider.is_cpu()
             && let Some(key) = self.options.keys().next()
         {
             let problem = format!("provider {:?} has no options of its own, and {key:?} was given", self.name);
