@@ -1,11 +1,14 @@
 //! Settings for loading a model.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::ModelFolder;
 use crate::embedder::Embedder;
 use crate::error::{EmbeddingError, Result};
 use crate::model::{LoadSettings, Model};
+use crate::precision::AUTO_DTYPE;
+use crate::quantize::QuantizedModel;
 use crate::runtime::devices::PlugIn;
 use crate::runtime::execution::Surroundings;
 use crate::runtime::library::library;
@@ -37,6 +40,7 @@ pub struct EmbedderBuilder {
     dtype: String,
     onnx_file: Option<PathBuf>,
     library: Option<PathBuf>,
+    quantized: Option<Arc<QuantizedModel>>,
 }
 
 impl EmbedderBuilder {
@@ -52,6 +56,7 @@ impl EmbedderBuilder {
             dtype: "float32".to_owned(),
             onnx_file: None,
             library: None,
+            quantized: None,
         }
     }
 
@@ -97,7 +102,15 @@ impl EmbedderBuilder {
         self
     }
 
-    /// The type of the arithmetic, `float32` unless set; one that the provider does not compute in is an error.
+    /// Quantized layers that are in no file yet, for `dtype("int8")`.
+    pub(crate) fn quantized(mut self, model: Arc<QuantizedModel>) -> Self {
+        self.quantized = Some(model);
+        self
+    }
+
+    /// The type of the arithmetic, `float32` unless set; one that the provider does not compute in is an error. `int8`
+    /// takes the quantized layers that lie beside the weights; `auto` takes them where they passed their check and the
+    /// processor is fast at them, and is `float32` elsewhere.
     pub fn dtype(mut self, dtype: impl Into<String>) -> Self {
         self.dtype = dtype.into();
         self
@@ -141,6 +154,7 @@ impl EmbedderBuilder {
             truncate_dim: self.truncate_dim,
             onnx_file: self.onnx_file,
             providers: self.providers,
+            quantized: self.quantized,
             surroundings,
         };
         Ok(Embedder::new(Model::load(folder, settings)?))
@@ -160,13 +174,16 @@ fn check(providers: &[ProviderRequest], dtype: &str) -> Result<()> {
         // A name that is in no row may be a plug-in's, which are all alike.
         let provider = Provider::named(request.name()).unwrap_or(PLUG_IN);
         request.chosen(provider)?;
-        refusals.extend(provider.dtype(dtype).err());
+        if dtype != AUTO_DTYPE {
+            refusals.extend(provider.dtype(dtype).err());
+        }
     }
     // Of a list, one that computes in the type is enough.
     if refusals.len() == providers.len() { refusals.into_iter().next().map_or(Ok(()), Err) } else { Ok(()) }
 }
 
-fn threads(asked: Option<usize>) -> Result<usize> {
+/// Threads to compute with: those asked for, or as many as the process may use.
+pub(crate) fn threads(asked: Option<usize>) -> Result<usize> {
     match asked {
         None => Ok(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
         Some(threads) if (1..=MAX_THREADS).contains(&threads) => Ok(threads),

@@ -10,6 +10,7 @@ use prost::Message;
 use serde::Serialize;
 
 use crate::error::{EmbeddingError, Result};
+use crate::int8::{Instructions, has_amx_int8};
 use crate::onnx::proto::{
     DimensionProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto,
     TensorTypeProto, TypeProto, ValueInfoProto,
@@ -73,6 +74,35 @@ pub struct ProviderState {
     pub reason: String,
     /// A command that may make it work; `None` where it works, or nothing would help.
     pub remedy: Option<String>,
+}
+
+/// What the processor has for 8-bit integers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Int8Support {
+    /// The instructions that `dtype("int8")` computes with here.
+    pub instructions: &'static str,
+    /// Whether they are made for it, so that int8 is faster than single precision.
+    pub fast: bool,
+    /// All that this processor could compute with, to the same bits, the fastest first.
+    pub available: Vec<&'static str>,
+    /// Whether it has AMX tiles as well, which are not used.
+    pub amx: bool,
+}
+
+/// What the processor has for 8-bit integers; needs no ONNX Runtime.
+///
+/// ```
+/// let support = oxembed::diagnosis::int8_support();
+/// assert_eq!(support.available[0], support.instructions);
+/// ```
+pub fn int8_support() -> Int8Support {
+    let instructions = Instructions::detect();
+    Int8Support {
+        instructions: instructions.name(),
+        fast: instructions.is_fast(),
+        available: Instructions::available().into_iter().map(Instructions::name).collect(),
+        amx: has_amx_int8(),
+    }
 }
 
 /// Looks at everything; providers are tried with a graph of one product.

@@ -259,13 +259,13 @@ fn write_outside(
 }
 
 /// A file that is whole but has another name yet, so that nobody sees half of it. Removed where it is not finished.
-struct Unfinished {
+pub(crate) struct Unfinished {
     partial: PathBuf,
     path: PathBuf,
 }
 
 impl Unfinished {
-    fn write(
+    pub(crate) fn write(
         path: &Path,
         watch: &mut ExportWatch<'_>,
         write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -284,7 +284,7 @@ impl Unfinished {
         }
     }
 
-    fn finish(self) -> Result<PathBuf> {
+    pub(crate) fn finish(self) -> Result<PathBuf> {
         std::fs::rename(&self.partial, &self.path).map_err(|error| self.failed(&error))?;
         Ok(self.path.clone())
     }

@@ -14,6 +14,8 @@ use crate::graph::{Architecture, PositionScheme};
 use crate::info::ModelInfo;
 use crate::options::{EncodeOptions, Role};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
+use crate::precision::{self, Asked};
+use crate::quantize::QuantizedModel;
 use crate::runtime::execution::Surroundings;
 use crate::runtime::ports::OutputKind;
 use crate::runtime::providers::ProviderRequest;
@@ -30,6 +32,8 @@ pub(crate) struct LoadSettings {
     pub onnx_file: Option<PathBuf>,
     /// Execution providers in order of preference.
     pub providers: Vec<ProviderRequest>,
+    /// Quantized layers that are in no file yet.
+    pub quantized: Option<Arc<QuantizedModel>>,
     /// ONNX Runtime, and where providers come from.
     pub surroundings: Surroundings,
 }
@@ -59,18 +63,22 @@ impl Model {
     /// Makes `folder` ready to run, with its first session.
     pub(crate) fn load(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
         let mut assumptions = folder.assumptions.clone();
-        let source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
+        let mut source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
+        let LoadSettings { quantized, surroundings, .. } = &settings;
+        let asked = Asked {
+            dtype: &surroundings.dtype,
+            quantized: quantized.clone(),
+            is_on_the_cpu: choice::is_left_to_the_cpu(surroundings, &settings.providers),
+        };
+        let precision = precision::settle(&mut source, &asked, &mut assumptions)?;
         let architecture = source.architecture.clone();
         let architecture = architecture.as_ref();
         let max_tokens = max_tokens(&folder, settings.max_seq_length, architecture, &mut assumptions)?;
-        let bounds = Bounds {
-            vocabulary: architecture.map(|architecture| architecture.vocabulary_size),
-            token_types: architecture.and_then(|architecture| architecture.token_types),
-        };
+        let bounds = bounds(architecture);
         let is_written = matches!(source.origin, Origin::Weights(..));
         let blueprint = Blueprint {
             source: Arc::new(source),
-            surroundings: settings.surroundings,
+            surroundings: Surroundings { dtype: precision.dtype, ..settings.surroundings },
             max_tokens,
             token_dimension: folder.token_dimension,
             hash: Arc::default(),
@@ -106,6 +114,7 @@ impl Model {
             vocabulary_size: bounds.vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
             parameters: blueprint.source.parameters,
             dtype: first.execution.dtype.name.to_owned(),
+            quality: precision.quality,
             provider: first.execution.name.clone(),
             threads,
             assumptions,
@@ -283,7 +292,15 @@ pub(crate) fn padding_id(folder: &ModelFolder, tokenization: &Tokenization) -> R
     })
 }
 
-fn layout(folder: &ModelFolder, is_written: bool, known: Option<&Architecture>, padding_id: u32) -> Layout {
+/// The ids that the graph has embeddings for.
+pub(crate) fn bounds(architecture: Option<&Architecture>) -> Bounds {
+    Bounds {
+        vocabulary: architecture.map(|architecture| architecture.vocabulary_size),
+        token_types: architecture.and_then(|architecture| architecture.token_types),
+    }
+}
+
+pub(crate) fn layout(folder: &ModelFolder, is_written: bool, known: Option<&Architecture>, padding_id: u32) -> Layout {
     Layout {
         // A written graph gives the same bits on either side only where softmax adds up the same numbers in the same
         // lanes, which is the right.

@@ -7,9 +7,11 @@ use crate::config::ModelFolder;
 use crate::error::{EmbeddingError, Result};
 use crate::foreign::{other_weights, recognize_file};
 use crate::graph::{Architecture, Author, Dialect, Target, author, known_model_types};
+use crate::int8::{Epilogue, Instructions, PackedSite};
 use crate::onnx::OnnxFile;
 use crate::onnx::proto::ModelProto;
 use crate::runtime::initializers::Initializers;
+use crate::runtime::operator::PackedSites;
 use crate::runtime::session::{Graph, LongGraph};
 use crate::runtime::work::Work;
 use crate::weights::Weights;
@@ -70,14 +72,15 @@ impl Origin {
                 let written = author.write(weights, target, None)?;
                 tracing::debug!(nodes = written.nodes, "wrote the graph");
                 let initializers = Arc::new(Initializers::beside(known, written.initializers, threads)?);
+                let sites = Arc::new(packed_sites(weights, &written.sites)?);
                 let long = (target.shape.is_none() && target.dialect == Dialect::Fused).then(|| {
                     let (author, weights, long) = (Arc::clone(author), Arc::clone(weights), target.for_one_long_text());
                     LongGraph(Box::new(move || Ok(author.write(&weights, &long, None)?.model)))
                 });
                 let work = work(&written.model, author.architecture().hidden_size);
                 let shared = Some(Arc::clone(&initializers));
-                let graph =
-                    Graph::Written { model: written.model, initializers, folder: weights.folder().to_owned(), long };
+                let folder = weights.folder().to_owned();
+                let graph = Graph::Written { model: written.model, initializers, folder, sites, long };
                 Ok(ReadyGraph { graph, weights: shared, work })
             }
             Self::File(path) => {
@@ -91,6 +94,16 @@ impl Origin {
             }
         }
     }
+}
+
+/// The quantized layers of a graph, packed for this processor.
+pub(crate) fn packed_sites(weights: &Weights, sites: &[(String, Epilogue)]) -> Result<PackedSites> {
+    let instructions = Instructions::detect();
+    let packed = sites.iter().filter_map(|(name, epilogue)| {
+        let site = weights.quantized()?.site(name)?;
+        Some(PackedSite::new(site, *epilogue, instructions).map(|packed| (name.clone(), Arc::new(packed))))
+    });
+    packed.collect()
 }
 
 fn work(model: &[u8], hidden: usize) -> Work {

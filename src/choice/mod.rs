@@ -10,7 +10,7 @@ use crate::error::{EmbeddingError, Result};
 use crate::failover::NotUsed;
 use crate::forward::BatchWork;
 use crate::runtime::execution::{Execution, Surroundings, bundled};
-use crate::runtime::providers::{AUTO, CPU, PROVIDERS, Provider, ProviderRequest};
+use crate::runtime::providers::{AUTO, CPU, PLUG_IN, PROVIDERS, Provider, ProviderRequest};
 use crate::runtime::session::LoadedSession;
 
 use parity::Measured;
@@ -46,6 +46,14 @@ pub struct Opening {
 struct Contest {
     candidates: Vec<ProviderRequest>,
     file: Option<VerdictFile>,
+}
+
+/// Whether no other provider comes into question than the CPU. Where that cannot be found out, it is said later why.
+pub fn is_left_to_the_cpu(surroundings: &Surroundings, requests: &[ProviderRequest]) -> bool {
+    requests.first().is_some_and(|request| match request.name() {
+        AUTO => providers_there(surroundings).is_ok_and(|there| there.is_empty()),
+        name => name == CPU.name,
+    })
 }
 
 /// Takes the first of `requests` that can do the work, or the CPU, where a trial is needed to choose.
@@ -93,8 +101,7 @@ fn none_works(requests: &[ProviderRequest], refused: &[NotUsed]) -> EmbeddingErr
 fn named(blueprint: &Blueprint, request: &ProviderRequest, is_one_of_several: bool) -> Result<Opened> {
     let surroundings = &blueprint.surroundings;
     if is_one_of_several
-        && let Some(provider) = Provider::named(request.name())
-        && let Err(error) = provider.dtype(&surroundings.dtype)
+        && let Err(error) = Provider::named(request.name()).unwrap_or(PLUG_IN).dtype(&surroundings.dtype)
     {
         let (provider, message) = (request.name().to_owned(), error.to_string());
         return Err(EmbeddingError::ProviderUnavailable { provider, message });
@@ -138,8 +145,15 @@ fn automatic(blueprint: &Blueprint, lost: &mut Vec<NotUsed>) -> Result<Opened> {
     Ok((backend, session, Some(Contest { candidates, file })))
 }
 
-/// Providers that seem to be there, besides the CPU.
+/// Providers that seem to be there and compute in the type that is asked for, besides the CPU.
 fn candidates(surroundings: &Surroundings) -> Result<Vec<ProviderRequest>> {
+    let computes =
+        |name: &String| Provider::named(name).is_none_or(|provider| provider.dtype(&surroundings.dtype).is_ok());
+    Ok(providers_there(surroundings)?.into_iter().filter(computes).map(ProviderRequest::named).collect())
+}
+
+/// Names of providers that seem to be there, besides the CPU.
+fn providers_there(surroundings: &Surroundings) -> Result<Vec<String>> {
     let built_in = surroundings.library.available_providers()?;
     let is_there = |provider: &Provider| {
         built_in.iter().any(|name| name == provider.runtime_name)
@@ -153,9 +167,7 @@ fn candidates(surroundings: &Surroundings) -> Result<Vec<ProviderRequest>> {
     let known = automatic.filter(|provider| is_there(provider)).map(|provider| provider.name.to_owned());
     let brought = surroundings.plug_ins.iter().flat_map(|plug_in| &plug_in.providers);
     let others = brought.filter(|name| Provider::named(name).is_none()).cloned();
-    let computes =
-        |name: &String| Provider::named(name).is_none_or(|provider| provider.dtype(&surroundings.dtype).is_ok());
-    Ok(known.chain(others).filter(computes).map(ProviderRequest::named).collect())
+    Ok(known.chain(others).collect())
 }
 
 impl Opening {

@@ -68,7 +68,7 @@ impl Activation {
             // 0.29 ms on 512 x 1152 numbers where the operator of ONNX takes 0.44.
             (Self::GeluTanh, Dialect::Fused) => builder.node_in(MICROSOFT, "FastGelu", &[value], &[]),
             (Self::GeluTanh, Dialect::Plain) => {
-                builder.node("Gelu", &[value], &[("approximate", Attribute::String("tanh"))])
+                builder.node("Gelu", &[value], &[("approximate", Attribute::String("tanh".to_owned()))])
             }
             (Self::QuickGelu, _) => swish(builder, dialect, value, 1.702),
             (Self::Silu, _) => swish(builder, dialect, value, 1.0),

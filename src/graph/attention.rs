@@ -36,9 +36,7 @@ impl Writer<'_> {
     /// Attention of `(tokens, hidden)`, with its projections.
     pub fn attention(&mut self, attention: &Attention, hidden: &Value) -> Result<Value> {
         let (heads, key_value_heads) = (attention.heads, attention.key_value_heads);
-        let query = self.linear(&attention.query, hidden)?;
-        let key = self.linear(&attention.key, hidden)?;
-        let value = self.linear(&attention.value, hidden)?;
+        let [query, key, value] = self.linears([&attention.query, &attention.key, &attention.value], hidden)?;
         let query = self.head_norm(attention.query_norm.as_ref(), attention.head_size, &query)?;
         let key = self.head_norm(attention.key_norm.as_ref(), attention.head_size, &key)?;
         let context = match self.target.dialect {

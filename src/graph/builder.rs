@@ -2,12 +2,14 @@
 
 use prost::Message;
 
+use super::linear::OPERATOR_DOMAIN;
 use super::proto::{
     AttributeProto, AttributeType, DATA_LOCATION_EXTERNAL, DataType, DimensionProto, GraphProto, ModelProto, NodeProto,
     OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto,
     ValueInfoProto,
 };
 use super::target::{Arithmetic, Dialect, Target};
+use crate::int8::Epilogue;
 use crate::weights::{StoredTensor, StoredType};
 
 /// ONNX Runtime's own operators (fused attention, activations).
@@ -63,6 +65,8 @@ pub struct WrittenGraph {
     pub model: Vec<u8>,
     /// The weights it refers to by name.
     pub initializers: Vec<Initializer>,
+    /// The quantized sites among its linear layers, by the names that its nodes have for them.
+    pub sites: Vec<(String, Epilogue)>,
     /// Number of nodes.
     pub nodes: usize,
 }
@@ -77,7 +81,7 @@ pub enum Attribute {
     /// Whole numbers.
     Ints(Vec<i64>),
     /// A word.
-    String(&'static str),
+    String(String),
     /// The body of a loop.
     Graph(GraphProto),
 }
@@ -87,6 +91,7 @@ pub enum Attribute {
 pub struct GraphBuilder {
     graph: GraphProto,
     initializers: Vec<Initializer>,
+    sites: Vec<(String, Epilogue)>,
     weights_file: String,
     arithmetic: Arithmetic,
     dialect: Dialect,
@@ -101,6 +106,7 @@ impl GraphBuilder {
         Self {
             graph,
             initializers: Vec::new(),
+            sites: Vec::new(),
             weights_file: weights_file.to_owned(),
             arithmetic: target.arithmetic,
             dialect: target.dialect,
@@ -113,7 +119,15 @@ impl GraphBuilder {
         let prefix = format!("body_{}_", self.graph.node.len());
         let graph = GraphProto { name: format!("{prefix}graph"), ..GraphProto::default() };
         let (arithmetic, dialect) = (self.arithmetic, self.dialect);
-        Self { graph, initializers: Vec::new(), weights_file: String::new(), arithmetic, dialect, prefix }
+        Self {
+            graph,
+            initializers: Vec::new(),
+            sites: Vec::new(),
+            weights_file: String::new(),
+            arithmetic,
+            dialect,
+            prefix,
+        }
     }
 
     /// The graph of a body, which has no weights of its own.
@@ -179,7 +193,23 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> [Value; N] {
-        self.push("", op_type, inputs, attributes)
+        self.node_in_with_outputs("", op_type, inputs, attributes)
+    }
+
+    /// Adds a node of another operator domain with several outputs.
+    pub fn node_in_with_outputs<const N: usize>(
+        &mut self,
+        domain: &str,
+        op_type: &str,
+        inputs: &[&Value],
+        attributes: &[(&str, Attribute)],
+    ) -> [Value; N] {
+        self.push(domain, op_type, inputs, attributes)
+    }
+
+    /// Notes a quantized site that a node stands for.
+    pub fn site(&mut self, name: &str, epilogue: Epilogue) {
+        self.sites.push((name.to_owned(), epilogue));
     }
 
     fn push<const N: usize>(
@@ -283,15 +313,19 @@ impl GraphBuilder {
         let nodes = self.graph.node.len();
         let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
         let (ir_version, operators) = self.dialect.versions();
+        let mut opset_import = vec![opset("", operators), opset(MICROSOFT, 1)];
+        if !self.sites.is_empty() {
+            opset_import.push(opset(OPERATOR_DOMAIN, 1));
+        }
         let model = ModelProto {
             ir_version,
             producer_name: env!("CARGO_PKG_NAME").to_owned(),
             producer_version: env!("CARGO_PKG_VERSION").to_owned(),
             graph: Some(self.graph),
-            opset_import: vec![opset("", operators), opset(MICROSOFT, 1)],
+            opset_import,
             ..ModelProto::default()
         };
-        WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, nodes }
+        WrittenGraph { model: model.encode_to_vec(), initializers: self.initializers, sites: self.sites, nodes }
     }
 }
 

@@ -21,6 +21,7 @@ mod modernbert;
 mod mpnet;
 mod nomic_bert;
 mod norm;
+mod part;
 mod rotary;
 mod settings;
 mod target;
@@ -28,7 +29,10 @@ mod transformer;
 mod writer;
 
 pub use builder::{Initializer, InitializerData, WrittenGraph};
-pub use target::{Arithmetic, Batches, Dialect, Lookup, Padding, StaticShape, Target};
+pub use linear::{LINEAR_OPERATOR, OPERATOR_DOMAIN, PRODUCTS_ATTRIBUTE, SITE_ATTRIBUTE};
+pub use part::{Part, Site};
+pub use target::{Arithmetic, Batches, Dialect, Linears, Lookup, Padding, StaticShape, Target};
+pub use transformer::Linear;
 
 use settings::{DIMENSION, Sizes};
 
@@ -100,6 +104,15 @@ pub trait Author: Send + Sync {
     /// `InvalidModel` where a tensor is missing or has another shape; `InvalidInput` where the target needs a fixed
     /// shape and has none, or the head cannot be part of a graph.
     fn write(&self, weights: &Weights, target: &Target, head: Option<&Postprocess>) -> Result<WrittenGraph>;
+
+    /// The sites of every layer: the linear layers that share an input.
+    fn sites(&self) -> Vec<[Site; 4]>;
+
+    /// Writes one part of the model for `target`.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    fn write_part(&self, weights: &Weights, target: &Target, part: Part) -> Result<WrittenGraph>;
 }
 
 /// A row of the table of families.

@@ -55,6 +55,15 @@ impl Arithmetic {
     }
 }
 
+/// How the linear layers of a graph are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linears {
+    /// By the products of the arithmetic.
+    Full,
+    /// In 8-bit integers where the model has quantized ones, in the arithmetic where it has not.
+    Quantized,
+}
+
 /// Rows and tokens of every batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaticShape {
@@ -100,6 +109,8 @@ pub struct Target {
     pub lookup: Lookup,
     /// The type of the arithmetic.
     pub arithmetic: Arithmetic,
+    /// The linear layers.
+    pub linears: Linears,
     /// The shape, where it is fixed.
     pub shape: Option<StaticShape>,
     /// The most tokens that a text will have: tables of positions end there.
@@ -120,6 +131,7 @@ impl Target {
         dialect: Dialect::Fused,
         lookup: Lookup::Gather,
         arithmetic: Arithmetic::Float32,
+        linears: Linears::Full,
         shape: None,
         max_tokens: usize::MAX,
         padding: Padding::Behind,

@@ -13,7 +13,7 @@ use super::rotary::Rotary;
 use super::settings::Sizes;
 use super::target::Target;
 use super::writer::Writer;
-use super::{Architecture, Author};
+use super::{Architecture, Author, Part, Site};
 use crate::error::Result;
 use crate::postprocess::Postprocess;
 use crate::weights::Weights;
@@ -272,6 +272,14 @@ impl Author for Transformer {
 
     fn write(&self, weights: &Weights, target: &Target, head: Option<&Postprocess>) -> Result<WrittenGraph> {
         Writer::new(self, weights, target).write(head)
+    }
+
+    fn sites(&self) -> Vec<[Site; 4]> {
+        self.layers.iter().map(Layer::sites).collect()
+    }
+
+    fn write_part(&self, weights: &Weights, target: &Target, part: Part) -> Result<WrittenGraph> {
+        Writer::new(self, weights, target).write_part(part)
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Writer<'a> {
     pub attention_mask: Value,
     /// What layers have in common.
     pub shared: Shared,
+    /// The key of a site whose input is looked for, and the input once it was met.
+    pub observed: Option<(String, Option<Value>)>,
     batch_shape: Option<Value>,
     length: Option<Value>,
     shapes: Vec<((Leading, usize), Value)>,
@@ -62,6 +64,7 @@ impl<'a> Writer<'a> {
             input_ids,
             attention_mask,
             shared: Shared::default(),
+            observed: None,
             batch_shape: None,
             length: None,
             shapes: Vec::new(),
@@ -78,10 +81,7 @@ impl<'a> Writer<'a> {
         let transformer = self.transformer;
         self.check_rotary_tables()?;
         let mut hidden = self.embeddings()?;
-        if let Some(bias) = transformer.position_bias {
-            let heads = transformer.layers.first().map_or(0, |layer| layer.attention.heads);
-            self.shared.position_bias = Some((bias.write)(&mut self, bias.rows, heads)?);
-        }
+        self.position_bias()?;
         for layer in &transformer.layers {
             hidden = self.layer(layer, &hidden)?;
         }
@@ -91,8 +91,17 @@ impl<'a> Writer<'a> {
         self.finish(&hidden, head)
     }
 
+    /// The bias that all layers share, where there is one.
+    pub fn position_bias(&mut self) -> Result<()> {
+        if let Some(bias) = self.transformer.position_bias {
+            let heads = self.transformer.layers.first().map_or(0, |layer| layer.attention.heads);
+            self.shared.position_bias = Some((bias.write)(self, bias.rows, heads)?);
+        }
+        Ok(())
+    }
+
     /// A limit that nobody means must not become tables of gigabytes.
-    fn check_rotary_tables(&self) -> Result<()> {
+    pub fn check_rotary_tables(&self) -> Result<()> {
         const LARGEST: usize = 1 << 27;
         let rotary = self.transformer.layers.iter().filter_map(|layer| layer.attention.rotary.as_ref());
         let pairs = rotary.map(|rotary| rotary.frequencies.len()).max().unwrap_or(0);
@@ -107,7 +116,7 @@ impl<'a> Writer<'a> {
     }
 
     /// `(tokens, hidden)`.
-    fn embeddings(&mut self) -> Result<Value> {
+    pub fn embeddings(&mut self) -> Result<Value> {
         let architecture = &self.transformer.architecture;
         let embeddings = &self.transformer.embeddings;
         let hidden = architecture.hidden_size;
@@ -164,7 +173,8 @@ impl<'a> Writer<'a> {
         self.builder.node("Cast", &[&rows], &[("to", Attribute::Int(float_type as i64))])
     }
 
-    fn layer(&mut self, layer: &Layer, hidden: &Value) -> Result<Value> {
+    /// A layer, `(tokens, hidden)` to the same.
+    pub fn layer(&mut self, layer: &Layer, hidden: &Value) -> Result<Value> {
         let hidden =
             self.half(&layer.attention_norms, hidden, |writer, input| writer.attention(&layer.attention, input))?;
         self.half(&layer.feed_forward_norms, &hidden, |writer, input| writer.feed_forward(&layer.feed_forward, input))

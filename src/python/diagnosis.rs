@@ -32,7 +32,14 @@ pub fn provider_table(py: Python<'_>) -> PyResult<String> {
     json(&diagnosis::provider_table()).map_err(|error| raise(py, &error))
 }
 
-fn json(value: &impl Serialize) -> Result<String> {
+/// What the processor has for 8-bit integers.
+#[pyfunction]
+pub fn int8_support(py: Python<'_>) -> PyResult<String> {
+    json(&diagnosis::int8_support()).map_err(|error| raise(py, &error))
+}
+
+/// What Python reads back.
+pub fn json(value: &impl Serialize) -> Result<String> {
     serde_json::to_string(value)
-        .map_err(|error| EmbeddingError::internal(format!("a diagnosis cannot be written as JSON: {error}")))
+        .map_err(|error| EmbeddingError::internal(format!("a result cannot be written as JSON: {error}")))
 }

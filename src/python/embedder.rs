@@ -253,6 +253,14 @@ impl Attention {
     }
 
     pub(super) fn look_up(&mut self, done: usize) -> ControlFlow<()> {
+        self.look_up_with(|progress, py| progress.call1(py, (done,)))
+    }
+
+    /// As [`look_up`](Self::look_up), with other things to tell.
+    pub(super) fn look_up_with(
+        &mut self,
+        tell: impl FnOnce(&Py<PyAny>, Python<'_>) -> PyResult<Py<PyAny>>,
+    ) -> ControlFlow<()> {
         if self.cancelled.as_ref().is_some_and(|cancelled| cancelled.load(Ordering::Acquire)) {
             return ControlFlow::Break(());
         }
@@ -264,7 +272,7 @@ impl Attention {
         let outcome = Python::attach(|py| {
             py.check_signals()?;
             if let Some(progress) = &self.progress {
-                progress.call1(py, (done,))?;
+                tell(progress, py)?;
             }
             Ok(())
         });

@@ -6,6 +6,7 @@ mod embedder;
 mod exceptions;
 mod export;
 mod inspect;
+mod quantization;
 mod results;
 mod texts;
 
@@ -38,7 +39,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(known_model_types, module)?)?;
     module.add_function(wrap_pyfunction!(export::export, module)?)?;
     module.add_function(wrap_pyfunction!(inspect::inspect, module)?)?;
+    module.add_function(wrap_pyfunction!(quantization::quantize, module)?)?;
+    module.add_function(wrap_pyfunction!(quantization::read_calibration, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::diagnose, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::provider_table, module)?)?;
+    module.add_function(wrap_pyfunction!(diagnosis::int8_support, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

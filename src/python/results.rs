@@ -7,6 +7,7 @@ use crate::embedder::PlacementReport;
 use crate::failover::FailureEvent;
 use crate::info::ModelInfo;
 use crate::options;
+use crate::quantize::Quality;
 use crate::runtime::placement::Placement;
 
 /// What a call took.
@@ -74,9 +75,20 @@ pub fn model_info<'py>(py: Python<'py>, info: &ModelInfo) -> PyResult<Bound<'py,
     dict.set_item("vocabulary_size", info.vocabulary_size)?;
     dict.set_item("parameters", info.parameters)?;
     dict.set_item("dtype", &info.dtype)?;
+    dict.set_item("quality", info.quality.as_ref().map(|quality| self::quality(py, quality)).transpose()?)?;
     dict.set_item("provider", &info.provider)?;
     dict.set_item("threads", info.threads)?;
     dict.set_item("assumptions", &info.assumptions)?;
+    Ok(dict)
+}
+
+fn quality<'py>(py: Python<'py>, quality: &Quality) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("mean", quality.mean)?;
+    dict.set_item("minimum", quality.minimum)?;
+    dict.set_item("first_percentile", quality.first_percentile)?;
+    dict.set_item("texts", quality.texts)?;
+    dict.set_item("passed", quality.passed)?;
     Ok(dict)
 }
 
@@ -103,6 +115,7 @@ fn session_placement<'py>(py: Python<'py>, placement: &Placement) -> PyResult<Bo
     dict.set_item("session", &placement.session)?;
     dict.set_item("provider", &placement.provider)?;
     dict.set_item("device", &placement.device)?;
+    dict.set_item("dtype", &placement.dtype)?;
     dict.set_item("threads", placement.threads)?;
     dict.set_item("providers", placement.providers.clone())?;
     dict.set_item("work", placement.work.clone())?;

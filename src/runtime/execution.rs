@@ -177,6 +177,7 @@ impl Execution {
             session: what,
             provider: self.name.clone(),
             device: self.device(),
+            dtype: self.dtype.name.to_owned(),
             threads: session.threads,
             providers: recorded.counts(),
             work: recorded.shares(work),

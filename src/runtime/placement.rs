@@ -22,6 +22,8 @@ pub struct Placement {
     pub provider: String,
     /// The device, where the provider tells it.
     pub device: String,
+    /// The type it computes in.
+    pub dtype: String,
     /// Threads it computes with.
     pub threads: usize,
     /// Execution provider, by ONNX Runtime's name, and the number of nodes it runs, after fusion.

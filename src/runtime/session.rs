@@ -11,6 +11,7 @@ use super::execution::Execution;
 use super::initializers::Initializers;
 use super::library::Library;
 use super::messages::first_line;
+use super::operator::{PackedSites, domain};
 use crate::batch::Batch;
 use crate::error::{EmbeddingError, Result};
 use crate::schedule::TOKEN_BUDGET;
@@ -26,6 +27,8 @@ pub enum Graph {
         initializers: Arc<Initializers>,
         /// The folder in which the weights lie.
         folder: PathBuf,
+        /// Its quantized linear layers, by the names that nodes have for them.
+        sites: Arc<PackedSites>,
         /// The graph for one long text, over the same weights, where there is one.
         long: Option<LongGraph>,
     },
@@ -111,7 +114,10 @@ impl SessionFactory {
             .with_parallel_execution(false)?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
         self.execution.put_into(&mut builder, &self.library)?;
-        if let Graph::Written { initializers, folder, .. } = &self.graph {
+        if let Graph::Written { initializers, folder, sites, .. } = &self.graph {
+            if !sites.is_empty() {
+                builder = builder.with_operators(domain(sites)?)?;
+            }
             let folder = folder.to_string_lossy();
             builder = builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
             builder = self.with_weights(builder, initializers)?;
@@ -171,6 +177,11 @@ impl LoadedSession {
     /// The graph's outputs.
     pub fn outputs(&self) -> Vec<Port> {
         self.session.outputs().iter().map(|port| describe(port.name(), port.dtype())).collect()
+    }
+
+    /// ONNX Runtime's session alone; whoever takes it keeps the factory.
+    pub fn into_session(self) -> Session {
+        self.session
     }
 
     /// ONNX Runtime's session, for reading its placement.

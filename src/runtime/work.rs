@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::graph::{LINEAR_OPERATOR, PRODUCTS_ATTRIBUTE};
 use crate::onnx::proto::{GraphProto, NodeProto};
 
 /// Tokens of a text where the graph does not fix them.
@@ -34,6 +35,7 @@ impl Work {
         let hidden = hidden as u64;
         let work = |node: &NodeProto| match node.op_type.as_str() {
             "MatMul" | "Gemm" | "FusedMatMul" | "MatMulNBits" => Some(product(node, &weights, tokens, hidden)),
+            LINEAR_OPERATOR => Some(tokens * products(node)),
             // Scores, and values by scores.
             "Attention" if node.domain.is_empty() => Some(2 * tokens * tokens * hidden),
             "MultiHeadAttention" | "GroupQueryAttention" | "PackedMultiHeadAttention" => {
@@ -85,6 +87,12 @@ fn product(node: &NodeProto, weights: &HashMap<&str, &[i64]>, tokens: u64, hidde
         }
         None => tokens * tokens * hidden,
     }
+}
+
+/// What a node of quantized layers says of itself: multiply-adds of a token.
+fn products(node: &NodeProto) -> u64 {
+    let said = node.attribute.iter().find(|attribute| attribute.name == PRODUCTS_ATTRIBUTE);
+    said.and_then(|attribute| u64::try_from(attribute.i).ok()).unwrap_or(0)
 }
 
 fn weighted(node: &NodeProto, weights: &HashMap<&str, &[i64]>, tokens: u64) -> u64 {

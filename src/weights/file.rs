@@ -1,5 +1,6 @@
 //! One safetensors file, memory-mapped, its header read and compared with the file.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -25,20 +26,21 @@ const LENGTH_BYTES: usize = 8;
 
 /// A file of weights in the address space of the process.
 #[derive(Debug)]
-pub(super) struct MappedFile {
+pub(crate) struct MappedFile {
     path: PathBuf,
     real_path: PathBuf,
     map: Mmap,
+    metadata: HashMap<String, String>,
 }
 
 /// What a header says of a tensor.
 #[derive(Debug)]
-pub(super) struct Entry {
-    pub(super) name: String,
-    pub(super) dtype: Dtype,
-    pub(super) shape: Vec<usize>,
+pub(crate) struct Entry {
+    pub(crate) name: String,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
     /// Where its bytes are in the file.
-    pub(super) range: Range<usize>,
+    pub(crate) range: Range<usize>,
 }
 
 impl MappedFile {
@@ -47,7 +49,7 @@ impl MappedFile {
     ///
     /// # Errors
     /// [`EmbeddingError::InvalidModel`] where the file is missing, truncated or not what its header says.
-    pub(super) fn open(path: &Path) -> Result<(Arc<Self>, Vec<Entry>)> {
+    pub(crate) fn open(path: &Path) -> Result<(Arc<Self>, Vec<Entry>)> {
         // Opening a pipe would wait until somebody writes to it.
         refuse_large_file(path, u64::MAX)?;
         let file = File::open(path).map_err(|error| cannot_open(path, error))?;
@@ -55,33 +57,38 @@ impl MappedFile {
         // cannot exclude; model files are replaced by rename, never rewritten in place.
         let map = unsafe { Mmap::map(&file) }
             .map_err(|error| EmbeddingError::invalid_model(path, "the file cannot be mapped").caused_by(error))?;
-        let entries = read_header(&map).map_err(|problem| {
+        let (entries, metadata) = read_header(&map).map_err(|problem| {
             let problem = recognize(&map).map_or(problem, str::to_owned);
             EmbeddingError::invalid_model(path, problem)
         })?;
         let real_path = path
             .canonicalize()
             .map_err(|error| EmbeddingError::invalid_model(path, "the file went away").caused_by(error))?;
-        Ok((Arc::new(Self { path: path.to_owned(), real_path, map }), entries))
+        Ok((Arc::new(Self { path: path.to_owned(), real_path, map, metadata }), entries))
     }
 
     /// The file as the model folder names it.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The file itself, behind the links of a Hugging Face cache.
-    pub(super) fn real_path(&self) -> &Path {
+    pub(crate) fn real_path(&self) -> &Path {
         &self.real_path
     }
 
+    /// What the header says of the file as a whole.
+    pub(crate) fn metadata(&self) -> &HashMap<String, String> {
+        &self.metadata
+    }
+
     /// The file's bytes.
-    pub(super) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.map
     }
 
     /// Has the system read `range` into its cache; the pages are not the process's yet.
-    pub(super) fn read_ahead(&self, range: Range<usize>) {
+    pub(crate) fn read_ahead(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Err(error) = self.map.advise_range(Advice::WillNeed, range.start, range.len()) {
             tracing::debug!(%error, path = %self.path.display(), "the file could not be read ahead");
@@ -91,7 +98,7 @@ impl MappedFile {
     }
 
     /// Takes the pages of `range` out of the process; the system keeps them cached while it has room.
-    pub(super) fn release(&self, range: Range<usize>) {
+    pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
             // SAFETY: `Mmap::map` makes a shared map of a file that is never written through it: what is given up is
@@ -115,8 +122,8 @@ fn cannot_open(path: &Path, error: std::io::Error) -> EmbeddingError {
     EmbeddingError::invalid_model(path, problem).caused_by(error)
 }
 
-/// The entries of a whole file, or what is wrong with it.
-fn read_header(file: &[u8]) -> Result<Vec<Entry>, String> {
+/// The entries of a whole file and what it says of itself, or what is wrong with it.
+fn read_header(file: &[u8]) -> Result<(Vec<Entry>, HashMap<String, String>), String> {
     if file.is_empty() {
         return Err("the file is empty; download it again".to_owned());
     }
@@ -155,5 +162,5 @@ fn read_header(file: &[u8]) -> Result<Vec<Entry>, String> {
         shape: info.shape.clone(),
         range: start + info.data_offsets.0..start + info.data_offsets.1,
     };
-    Ok(metadata.tensors().into_iter().map(entry).collect())
+    Ok((metadata.tensors().into_iter().map(entry).collect(), metadata.metadata().clone().unwrap_or_default()))
 }

@@ -17,11 +17,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use safetensors::Dtype;
 
+pub(crate) use file::{Entry, MappedFile};
 pub use tensor::{StoredTensor, StoredType, decode};
 
-use self::file::MappedFile;
 use self::index::Index;
 use crate::error::{EmbeddingError, Result};
+use crate::quantize::QuantizedModel;
 
 /// The tensors of one model.
 #[derive(Debug, Clone)]
@@ -37,6 +38,8 @@ pub struct Weights {
     prefix: String,
     /// Full names of the tensors that were asked for.
     asked: Arc<Mutex<BTreeSet<String>>>,
+    /// Its linear layers in 8-bit integers, where they were read.
+    quantized: Option<Arc<QuantizedModel>>,
 }
 
 impl Weights {
@@ -57,6 +60,7 @@ impl Weights {
             others: BTreeMap::new(),
             prefix: String::new(),
             asked: Arc::default(),
+            quantized: None,
         };
         for file in &files {
             weights.add(file, index.as_ref())?;
@@ -136,6 +140,18 @@ impl Weights {
         }
         self.prefix = prefix;
         Ok(self)
+    }
+
+    /// The same with linear layers in 8-bit integers beside the stored ones.
+    #[must_use]
+    pub fn with_quantized(mut self, model: Arc<QuantizedModel>) -> Self {
+        self.quantized = Some(model);
+        self
+    }
+
+    /// The linear layers in 8-bit integers.
+    pub fn quantized(&self) -> Option<&Arc<QuantizedModel>> {
+        self.quantized.as_ref()
     }
 
     /// True where the file has the tensor `name` (after the prefix).

@@ -1,6 +1,6 @@
 //! The CPU: ONNX Runtime's own kernels, in every build.
 
-use super::{Append, FLOAT32, Provider, Shapes, options_of_settings};
+use super::{Append, FLOAT32, INT8, Provider, Shapes, options_of_settings};
 use crate::graph::Target;
 
 /// The row.
@@ -8,7 +8,7 @@ pub const PROVIDER: Provider = Provider {
     name: "cpu",
     runtime_name: "CPUExecutionProvider",
     description: "the processor, in every ONNX Runtime",
-    dtypes: &[FLOAT32],
+    dtypes: &[FLOAT32, INT8],
     shapes: Shapes::Any,
     target: Target::CPU,
     settings: &[],

@@ -24,7 +24,8 @@ mod xnnpack;
 use std::path::PathBuf;
 
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{Arithmetic, Lookup, Target};
+use crate::graph::{Arithmetic, Linears, Lookup, Target};
+use crate::precision::AUTO_DTYPE;
 
 pub use append::{Append, cpu as append_cpu, device as append_device};
 pub use instructions::Instructions;
@@ -70,14 +71,21 @@ pub struct Dtype {
     pub name: &'static str,
     /// The type in which the graph is written for it.
     pub arithmetic: Arithmetic,
+    /// How its linear layers are computed.
+    pub linears: Linears,
     /// Instructions without which the provider silently takes another type, where its device is the CPU.
     pub on_the_cpu: Option<Instructions>,
 }
 
 /// Single precision, which is every provider's default.
-pub const FLOAT32: Dtype = Dtype { name: "float32", arithmetic: Arithmetic::Float32, on_the_cpu: None };
+pub const FLOAT32: Dtype =
+    Dtype { name: "float32", arithmetic: Arithmetic::Float32, linears: Linears::Full, on_the_cpu: None };
 /// Half precision in the graph itself.
-pub const FLOAT16: Dtype = Dtype { name: "float16", arithmetic: Arithmetic::Float16, on_the_cpu: None };
+pub const FLOAT16: Dtype =
+    Dtype { name: "float16", arithmetic: Arithmetic::Float16, linears: Linears::Full, on_the_cpu: None };
+/// Linear layers in 8-bit integers, by a file that says how good they are; all else in single precision.
+pub const INT8: Dtype =
+    Dtype { name: "int8", arithmetic: Arithmetic::Float32, linears: Linears::Quantized, on_the_cpu: None };
 
 /// What a provider's options may depend on, besides its settings.
 #[derive(Debug, Clone)]
@@ -175,15 +183,18 @@ impl Provider {
             return Ok(*dtype);
         }
         let mine = self.dtypes.iter().map(|dtype| dtype.name).collect::<Vec<_>>().join(" or ");
-        Err(EmbeddingError::invalid_input(if DTYPES.contains(&name) {
+        let message = if !DTYPES.contains(&name) {
+            format!("dtype={name:?} is not known; known are {} and {AUTO_DTYPE}", DTYPES.join(", "))
+        } else if name == INT8.name {
+            format!("dtype={name:?}: {} does not compute in it, but in {mine}; the CPU alone does", self.name)
+        } else {
             format!(
                 "dtype={name:?}: {} does not compute in it, but in {mine}; weights that are stored in {name} are read \
                  as they are and need no setting",
                 self.name
             )
-        } else {
-            format!("dtype={name:?} is not known; known are {}", DTYPES.join(", "))
-        }))
+        };
+        Err(EmbeddingError::invalid_input(message))
     }
 
     /// The graph to write for it.
@@ -192,7 +203,7 @@ impl Provider {
             Some("gather_nd") => Lookup::GatherNd,
             _ => self.target.lookup,
         };
-        Target { arithmetic: dtype.arithmetic, lookup, ..self.target }
+        Target { arithmetic: dtype.arithmetic, linears: dtype.linears, lookup, ..self.target }
     }
 
     /// Whether it can exist on this operating system.
@@ -202,7 +213,7 @@ impl Provider {
 }
 
 /// Types of arithmetic by name, as torch has them.
-const DTYPES: &[&str] = &["float32", "float16", "bfloat16"];
+const DTYPES: &[&str] = &["float32", "float16", "bfloat16", "int8"];
 
 /// What most providers do with their settings: each that has a runtime's name becomes an option.
 fn options_of_settings(circumstances: &Circumstances<'_>) -> Options {

@@ -3,14 +3,22 @@
 //! Part of the wheel `onnxruntime-openvino`, and a plug-in of its own.
 
 use super::{Append, Circumstances, Dtype, FLOAT32, Instructions, Kind, Options, Provider, Setting, Shapes};
-use crate::graph::{Arithmetic, Target};
+use crate::graph::{Arithmetic, Linears, Target};
 
 /// Half precision by OpenVINO itself, in a graph of single precision.
-const OWN_FLOAT16: Dtype =
-    Dtype { name: "float16", arithmetic: Arithmetic::Float32, on_the_cpu: Some(Instructions::Float16) };
+const OWN_FLOAT16: Dtype = Dtype {
+    name: "float16",
+    arithmetic: Arithmetic::Float32,
+    linears: Linears::Full,
+    on_the_cpu: Some(Instructions::Float16),
+};
 /// The same for brain floating point.
-const OWN_BFLOAT16: Dtype =
-    Dtype { name: "bfloat16", arithmetic: Arithmetic::Float32, on_the_cpu: Some(Instructions::Bfloat16) };
+const OWN_BFLOAT16: Dtype = Dtype {
+    name: "bfloat16",
+    arithmetic: Arithmetic::Float32,
+    linears: Linears::Full,
+    on_the_cpu: Some(Instructions::Bfloat16),
+};
 
 /// The row.
 pub const PROVIDER: Provider = Provider {
