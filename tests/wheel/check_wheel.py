@@ -30,6 +30,7 @@ NEEDED = (
     MODEL + "model.safetensors",
     MODEL + "LICENSE",
     MODEL + "calibration.json",
+    MODEL + "int8.safetensors",
 )
 # One wheel serves every Python from 3.11 on; free-threaded Pythons before 3.15 have no stable ABI, so one each.
 STABLE = re.compile(r"-cp311-abi3-")
@@ -58,6 +59,9 @@ assert model.encode("one").shape == (384,)
 if sysconfig.get_config_var("Py_GIL_DISABLED"):
     assert not sys._is_gil_enabled(), "importing and using oxembed has turned the GIL on"
 assert model.encode("one", precision="int8").dtype == np.int8
+fast = oxembed.Embedder(dtype="int8")
+assert fast.model_info().dtype == "int8" and fast.model_info().quality["passed"]
+assert (np.sum(fast.encode(["one", "a second text"]) * model.encode(["one", "a second text"]), axis=1) > 0.998).all()
 
 from oxembed import registry
 
