@@ -73,7 +73,7 @@ WITH_RUNTIME := library="$${ORT_DYLIB_PATH:-$$($(RUN_PYTHON) -c '$(FIND_RUNTIME)
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 ##### The two commands of the README
 
@@ -192,6 +192,7 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy $(BIN)/mypy --strict python tests/python
 	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
 	@$(CHECK) mypy-calibrate $(BIN)/mypy --strict models/calibrate.py
+	@$(CHECK) mypy-quantize $(BIN)/mypy --strict models/quantize.py
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
@@ -227,6 +228,7 @@ rust-test: .make/package ## Rust tests and the examples in the documentation
 model-test: .make/package ## is the embedded model what the scripts in models/ make?
 	@$(CHECK) model $(RUN_PYTHON) models/build.py --check
 	@$(CHECK) calibration $(RUN_PYTHON) models/calibrate.py --check
+	@$(CHECK) int8 $(RUN_PYTHON) models/quantize.py --check
 
 .PHONY: doctest
 doctest: .make/tools .make/package ## the examples in the Python documentation
@@ -335,6 +337,10 @@ check-release: ## is TAG=v1.2.3 the version in Cargo.toml, and does CHANGELOG.md
 .PHONY: bench
 bench: setup ## measure against other programs in one run; needs ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx
 	@$(RUN_PYTHON) benches/python/run.py --onnx "$(or $(ONNX),$(error name the torch export to compare with: make bench ONNX=path/to/model.onnx))"
+
+.PHONY: bench-int8
+bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it
+	@$(RUN_PYTHON) benches/python/int8.py --dynamic
 
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from oxembed._export import ExportedGraph, export
     from oxembed.diagnosis import Diagnosis, doctor
     from oxembed.inspection import Inspection, inspect
-    from oxembed.quantization import quantize_embeddings
+    from oxembed.quantization import quantize, quantize_embeddings
+    from oxembed.quantization_report import QuantizationReport
     from oxembed.verification import Check, Verification, verify
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Placement",
     "ProviderEvent",
     "ProviderUnavailableError",
+    "QuantizationReport",
     "ServiceUnavailableError",
     "SessionPlacement",
     "UnusedProvider",
@@ -71,6 +73,7 @@ __all__ = [
     "export",
     "inspect",
     "providers",
+    "quantize",
     "quantize_embeddings",
     "verify",
 ]
@@ -81,10 +84,12 @@ _LATER = {
     "Diagnosis": "diagnosis",
     "ExportedGraph": "_export",
     "Inspection": "inspection",
+    "QuantizationReport": "quantization_report",
     "Verification": "verification",
     "doctor": "diagnosis",
     "export": "_export",
     "inspect": "inspection",
+    "quantize": "quantization",
     "quantize_embeddings": "quantization",
     "verify": "verification",
 }

@@ -16,8 +16,11 @@ __all__ = [
     "export",
     "initialize",
     "inspect",
+    "int8_support",
     "known_model_types",
     "provider_table",
+    "quantize",
+    "read_calibration",
 ]
 
 __version__: str
@@ -100,4 +103,15 @@ def export(
 ) -> tuple[Path, Path | None, int, int, list[str], str]: ...
 def inspect(path: str, *, runtime_problem: str | None) -> str: ...
 def provider_table() -> str: ...
+def int8_support() -> str: ...
 def diagnose(*, plug_ins: list[tuple[str, list[str]]]) -> str: ...
+def quantize(
+    folder: str,
+    *,
+    calibration: list[tuple[str, str]] | None,
+    output: str | None,
+    force: bool,
+    threads: int | None,
+    progress: Callable[[str, int, int], object] | None,
+) -> str: ...
+def read_calibration(path: str) -> list[tuple[str, str]]: ...

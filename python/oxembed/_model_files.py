@@ -34,6 +34,8 @@ _TRANSFORMER_SETTINGS = (
 _TOKENIZER = "tokenizer.json"
 _WEIGHTS = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
+# What `quantize` made of the weights, for dtype="int8".
+_QUANTIZED = "int8.safetensors"
 _ONNX = ("onnx/model.onnx", "model.onnx")
 # Exporters name the file with a graph's weights after the graph: model.onnx_data, model.onnx_data_1, model.onnx.data.
 _EXTERNAL_DATA = re.compile(r"[._]data.*", re.DOTALL)
@@ -87,6 +89,8 @@ def needed_files(names: Collection[str], read: Callable[[str], bytes], onnx_file
             raise InvalidModelError(f"{MODULES} names a {module.kind} in {module.folder!r}, which has no config.json")
         if module.kind == "Dense":
             weights.append(_dense_weights(names, module.folder))
+    if onnx_file is None and folder + _QUANTIZED in names:
+        weights.append(folder + _QUANTIZED)
     main, absent = _main_weights(names, read, folder, onnx_file)
     if MODULES not in names:
         absent.append(MODULES)

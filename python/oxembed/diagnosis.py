@@ -32,6 +32,7 @@ __all__ = [
     "Device",
     "Diagnosis",
     "Flavour",
+    "Int8Support",
     "Library",
     "PlugIn",
     "ProviderState",
@@ -132,6 +133,23 @@ class Threads:
 
 
 @dataclass(frozen=True, slots=True)
+class Int8Support:
+    """What the processor has for `dtype="int8"`.
+
+    Attributes:
+        instructions: What the products are computed with here.
+        fast: Whether those are made for it, so that int8 is faster than float32.
+        available: All that this processor could compute with, to the same bits, the fastest first.
+        amx: Whether it has AMX tiles as well, which are not used.
+    """
+
+    instructions: str
+    fast: bool
+    available: tuple[str, ...]
+    amx: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Cache:
     """A folder that is kept between processes.
 
@@ -175,6 +193,7 @@ class Diagnosis:
         devices: Devices that the providers offer.
         providers: Each provider, and whether it works.
         threads: The threads.
+        int8: What the processor has for `dtype="int8"`.
         caches: The cache folders.
         advice: What is wrong with the whole, the worst first.
 
@@ -194,6 +213,7 @@ class Diagnosis:
     devices: tuple[Device, ...]
     providers: tuple[ProviderState, ...]
     threads: Threads
+    int8: Int8Support
     caches: tuple[Cache, ...]
     advice: tuple[Advice, ...]
 
@@ -244,9 +264,15 @@ def doctor() -> Diagnosis:
         devices=tuple(Device(**one) for one in values["devices"]),
         providers=tuple(ProviderState(**one) for one in values["providers"]),
         threads=Threads(values["threads"], _processors.affinity(), _processors.cgroup_quota(), os.cpu_count() or 1),
+        int8=_int8_support(),
         caches=caches,
         advice=(*_about_flavours(flavours), *_about_caches(caches)),
     )
+
+
+def _int8_support() -> Int8Support:
+    values: dict[str, Any] = json.loads(_core.int8_support())
+    return Int8Support(values["instructions"], values["fast"], tuple(values["available"]), values["amx"])
 
 
 def _examined(found: Sequence[_plug_ins.FoundPlugIn]) -> dict[str, Any]:

@@ -39,7 +39,9 @@ class Embedder(Encoding):
         threads: Threads to use; as many as this process may run on unless given.
         max_seq_length: Most tokens of a text that count; the model's own limit unless given.
         truncate_dim: Keep only so many leading dimensions of each vector, as sentence-transformers does.
-        dtype: Number format of the arithmetic, `"float32"`.
+        dtype: Number format of the arithmetic: `"float32"`; `"int8"`, which takes the linear layers from
+            int8.safetensors beside the weights (`oxembed quantize` makes it); `"auto"`, int8 where that file passed its
+            check and the processor is fast at it, else float32; and what a provider computes in besides.
         onnx_file: ONNX file inside the folder to run, in place of `model.safetensors`.
         calibration: Ranges for the precisions `"int8"` and `"uint8"`: a `Calibration` or the path of its file. Unless
             given, `calibration.json` of the model folder, if there is one.

@@ -27,6 +27,7 @@ class SessionPlacement:
         session: What the session is for.
         provider: The execution provider it was made for, as `provider=` spells it.
         device: The device, as far as it is known.
+        dtype: The type it computes in: `"float32"`, `"int8"`, ….
         threads: Threads it has.
         providers: Number of graph nodes by execution provider, as ONNX Runtime spells it.
         nodes: Number of graph nodes in all.
@@ -41,6 +42,7 @@ class SessionPlacement:
     session: str
     provider: str
     device: str
+    dtype: str
     threads: int
     providers: Mapping[str, int]
     nodes: int

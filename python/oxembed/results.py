@@ -40,6 +40,9 @@ class ModelInfo:
         vocabulary_size: Tokens that the tokenizer knows.
         parameters: Number of weights.
         dtype: Number format of the arithmetic.
+        quality: Where linear layers are int8, how near the vectors come to those in float32, as measured when they were
+            made: `mean`, `minimum` and `first_percentile` of the cosines of `texts` texts, and whether it `passed`.
+            Else `None`.
         provider: Execution provider that was chosen.
         threads: Threads in use.
         assumptions: What the folder did not say and was assumed, one sentence each.
@@ -66,6 +69,7 @@ class ModelInfo:
     vocabulary_size: int
     parameters: int
     dtype: str
+    quality: Mapping[str, float] | None
     provider: str
     threads: int
     assumptions: tuple[str, ...]

@@ -15,7 +15,7 @@ import pytest
 from oxembed import Diagnosis, _cache, _core, _flavours, _processors, diagnosis, doctor, runtime
 from oxembed._commands.doctor import lines
 from oxembed._flavours import Flavour
-from oxembed.diagnosis import Advice, Cache, Device, Library, PlugIn, ProviderState, Threads
+from oxembed.diagnosis import Advice, Cache, Device, Int8Support, Library, PlugIn, ProviderState, Threads
 
 # Installed packages
 
@@ -225,6 +225,7 @@ FOUND = Diagnosis(
         ProviderState("webgpu", "WebGpuExecutionProvider", False, "not installed", "pip install webgpu"),
     ),
     threads=Threads(used=2, affinity=3, cgroup=2.5, logical=4),
+    int8=Int8Support("avx2", False, ("avx2", "portable"), False),
     caches=(Cache("models", "/models", None), Cache("compiled", "/compiled", "/ is not writable")),
     advice=(Advice("nothing can be kept, " + "alas " * 20, "set OXEMBED_CACHE"),),
 )
@@ -308,6 +309,8 @@ def test_this_machine() -> None:
     assert 1 <= found.threads.used <= found.threads.logical == os.cpu_count()
     if hasattr(os, "sched_getaffinity"):
         assert found.threads.affinity == len(os.sched_getaffinity(0))
+    assert found.int8.available[0] == found.int8.instructions
+    assert found.int8.available[-1] == "portable"
     for one in found.providers:
         assert one.reason
         assert one.works or one.remedy != ""

@@ -3,8 +3,20 @@
 Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy.
 """
 
-from oxembed._arguments import calibrate, doctor, download, embed, export, info, inspect, models, search, verify
+from oxembed._arguments import (
+    calibrate,
+    doctor,
+    download,
+    embed,
+    export,
+    info,
+    inspect,
+    models,
+    quantize,
+    search,
+    verify,
+)
 
-COMMANDS = (embed, search, info, doctor, models, download, inspect, verify, calibrate, export)
+COMMANDS = (embed, search, info, doctor, models, download, inspect, verify, calibrate, export, quantize)
 
 __all__ = ["COMMANDS"]

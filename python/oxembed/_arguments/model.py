@@ -75,8 +75,9 @@ def add_provider_options(group: Group, default: str | None, what: str) -> None:
     )
     group.add_argument(
         "--dtype",
-        choices=("float32", "float16", "bfloat16"),
+        choices=("float32", "float16", "bfloat16", "int8", "auto"),
         default="float32",
-        help="number format of the arithmetic, if the provider has it (default: float32)",
+        help="number format of the arithmetic, if the provider has it; int8 needs `oxembed quantize MODEL` once, and "
+        "auto is int8 where that passed and is fast, else float32 (default: float32)",
     )
     group.add_argument("--threads", type=positive, metavar="N", help="threads to use (default: all)")

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 from oxembed._commands.console import can_write, shown
 from oxembed._commands.facts import write_json
-from oxembed.diagnosis import Cache, Diagnosis, PlugIn, ProviderState, Threads, doctor
+from oxembed.diagnosis import Cache, Diagnosis, Int8Support, PlugIn, ProviderState, Threads, doctor
 
 _COLUMNS = 80
 _NAMES = 12
@@ -42,6 +42,7 @@ def lines(found: Diagnosis, marks: tuple[str, str] = _MARKS) -> Iterable[str]:
     yield ""
     yield "Here"
     yield from _row("threads", [_threads(found.threads)])
+    yield from _row("int8", [_int8(found.int8)])
     for cache in found.caches:
         yield from _cache(cache)
     for advice in found.advice:
@@ -104,6 +105,11 @@ def _threads(threads: Threads) -> str:
     if threads.cgroup is not None:
         limits.append(f"a cgroup quota of {threads.cgroup:g}")
     return f"{threads.used}, from {', '.join(limits)}"
+
+
+def _int8(int8: Int8Support) -> str:
+    speed = "fast" if int8.fast else "perhaps no faster than float32"
+    return f"by {int8.instructions}, {speed}"
 
 
 def _cache(cache: Cache) -> Iterable[str]:
