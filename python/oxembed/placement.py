@@ -167,9 +167,9 @@ def _lines(placement: Placement) -> Iterable[str]:
 
 def _table(sessions: Iterable[SessionPlacement]) -> Iterable[str]:
     """A line for each provider of a session, with its nodes and its share of the work."""
-    rows = [["session", "provider", "device", "threads", "nodes", "work", "runs on"]]
+    rows = [["session", "provider", "device", "dtype", "threads", "nodes", "work", "runs on"]]
     for one in sessions:
-        head = [one.session, one.provider, one.device, str(one.threads)]
+        head = [one.session, one.provider, one.device, one.dtype, str(one.threads)]
         for name, nodes in one.providers.items():
             share = one.work.get(name)
             rows.append([*head, f"{nodes:,}", "?" if share is None else f"{share:.1%}", name])
@@ -177,7 +177,7 @@ def _table(sessions: Iterable[SessionPlacement]) -> Iterable[str]:
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [
-            cell.rjust(width) if number in (3, 4, 5) else cell.ljust(width)
+            cell.rjust(width) if number in (4, 5, 6) else cell.ljust(width)
             for number, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield "  ".join(cells).rstrip()

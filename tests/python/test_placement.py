@@ -17,6 +17,7 @@ VALUES: dict[str, Any] = {
             "session": "1 x 64",
             "provider": "coreml",
             "device": "Apple M4",
+            "dtype": "float16",
             "threads": 2,
             "providers": {"CoreMLExecutionProvider": 1201, "CPUExecutionProvider": 3},
             "nodes": 1204,
@@ -26,6 +27,7 @@ VALUES: dict[str, Any] = {
             "session": "any shape",
             "provider": "cpu",
             "device": "",
+            "dtype": "int8",
             "threads": 1,
             "providers": {"CPUExecutionProvider": 201},
             "nodes": 201,
@@ -41,10 +43,10 @@ VALUES: dict[str, Any] = {
 }
 
 TABLE = """\
-session    provider  device    threads  nodes    work  runs on
-1 x 64     coreml    Apple M4        2  1,201  100.0%  CoreMLExecutionProvider
-                                            3    0.0%  CPUExecutionProvider
-any shape  cpu                       1    201       ?  CPUExecutionProvider
+session    provider  device    dtype    threads  nodes    work  runs on
+1 x 64     coreml    Apple M4  float16        2  1,201  100.0%  CoreMLExecutionProvider
+                                                     3    0.0%  CPUExecutionProvider
+any shape  cpu                 int8           1    201       ?  CPUExecutionProvider
 not used: cuda: no device
 failures in use: 1,070
   1970-01-01 00:00:00 UTC  coreml: NaN; 1,032 texts went to cpu

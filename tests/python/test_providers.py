@@ -297,7 +297,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--provider", "coreml", "--provider-option", "compute_unit=all"], 1, "compute_units"),
         (["--provider", "coreml", "--provider-option", "compute_units=tpu"], 1, "cpu_and_neural_engine"),
         (["--provider", "cpu", "--provider-option", "device_id=0"], 1, "device_id"),
-        (["--dtype", "int8"], 2, "float16"),
+        (["--dtype", "int4"], 2, "float16"),
     ],
 )
 def test_wrong_options_on_the_command_line(arguments: list[str], status: int, says: str) -> None:
