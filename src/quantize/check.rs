@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use super::calibration::CalibrationText;
 use super::driver::QuantizeWatch;
 use super::quality::{KindQuality, Quality};
-use super::report::{Progress, Speed, Stage};
+use super::report::{Progress, Stage};
 use crate::embedder::Embedder;
 use crate::error::{EmbeddingError, Result};
 use crate::options::EncodeOptions;
@@ -61,43 +61,37 @@ impl Pair {
         })
     }
 
-    /// Time of both, run by turns; `single` is the same pair with one thread.
+    /// Texts a second of both, run by turns, and the median ratio.
     ///
     /// # Errors
     /// What encoding says; `Cancelled` where `watch` breaks.
-    pub fn speed(&self, single: &Self, texts: &[CalibrationText], watch: &mut QuantizeWatch<'_>) -> Result<Speed> {
-        let inputs: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
-        // Every so many, so that all kinds are among them.
-        let timed: Vec<&str> = inputs.iter().copied().step_by(inputs.len().div_ceil(TIMED_TEXTS).max(1)).collect();
-        let mut steps = 0;
-        let mut step = |watch: &mut QuantizeWatch<'_>| {
-            steps += 1;
-            match watch(Progress { stage: Stage::Speed, done: steps, total: RUNS + 2 }) {
-                ControlFlow::Continue(()) => Ok(()),
-                ControlFlow::Break(()) => Err(EmbeddingError::Cancelled),
-            }
-        };
+    pub fn speed(&self, texts: &[CalibrationText], watch: &mut QuantizeWatch<'_>) -> Result<(f64, f64, f64)> {
+        let timed = timed(texts);
         self.run(&timed)?;
         let mut runs = Vec::with_capacity(RUNS);
-        for _ in 0..RUNS {
-            step(watch)?;
+        for number in 0..RUNS {
+            step(number, watch)?;
             runs.push(self.run(&timed)?);
         }
-        step(watch)?;
-        let mut singles = Vec::new();
-        for text in timed.iter().step_by(timed.len().div_ceil(SINGLE_TEXTS).max(1)) {
-            single.run(&[text])?;
-            singles.extend((0..RUNS).map(|_| single.run(&[text])).collect::<Result<Vec<_>>>()?);
-        }
-        step(watch)?;
-        let ratios = |runs: &[(f64, f64)]| median(runs.iter().map(|(full, quantized)| full / quantized).collect());
         let rate = |seconds: Vec<f64>| timed.len() as f64 / median(seconds).max(f64::MIN_POSITIVE);
-        Ok(Speed {
-            float32: rate(runs.iter().map(|run| run.0).collect()),
-            int8: rate(runs.iter().map(|run| run.1).collect()),
-            ratio: ratios(&runs),
-            single: ratios(&singles),
-        })
+        let (full, quantized) = (runs.iter().map(|run| run.0).collect(), runs.iter().map(|run| run.1).collect());
+        Ok((rate(full), rate(quantized), ratio(&runs)))
+    }
+
+    /// The median ratio of one text at a time.
+    ///
+    /// # Errors
+    /// As [`speed`](Self::speed).
+    pub fn single_speed(&self, texts: &[CalibrationText], watch: &mut QuantizeWatch<'_>) -> Result<f64> {
+        step(RUNS, watch)?;
+        let timed = timed(texts);
+        let mut runs = Vec::new();
+        for text in timed.iter().step_by(timed.len().div_ceil(SINGLE_TEXTS).max(1)) {
+            self.run(&[text])?;
+            runs.extend((0..RUNS).map(|_| self.run(&[text])).collect::<Result<Vec<_>>>()?);
+        }
+        step(RUNS + 1, watch)?;
+        Ok(ratio(&runs))
     }
 
     /// Seconds that each takes for `texts`.
@@ -109,6 +103,23 @@ impl Pair {
         };
         Ok((time(&self.full)?, time(&self.quantized)?))
     }
+}
+
+/// Every so many of the texts, so that all kinds are among them.
+fn timed(texts: &[CalibrationText]) -> Vec<&str> {
+    let every = texts.len().div_ceil(TIMED_TEXTS).max(1);
+    texts.iter().map(|text| text.text.as_str()).step_by(every).collect()
+}
+
+fn step(done: usize, watch: &mut QuantizeWatch<'_>) -> Result<()> {
+    match watch(Progress { stage: Stage::Speed, done, total: RUNS + 1 }) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(EmbeddingError::Cancelled),
+    }
+}
+
+fn ratio(runs: &[(f64, f64)]) -> f64 {
+    median(runs.iter().map(|(full, quantized)| full / quantized).collect())
 }
 
 fn cosine(first: &[f32], second: &[f32]) -> f64 {

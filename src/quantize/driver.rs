@@ -11,7 +11,7 @@ use super::file::{QuantizedModel, RECIPE};
 use super::gram::Gram;
 use super::groups::{OUTLIERS, Partition};
 use super::quality::Quality;
-use super::report::{CalibrationSize, LayerReport, Progress, QuantizationReport, SiteReport, Stage};
+use super::report::{CalibrationSize, LayerReport, Progress, QuantizationReport, SiteReport, Speed, Stage};
 use super::solve::{FloatLinear, SiteErrors, solve};
 use super::statistics::ChannelStatistics;
 use super::stream::{Parts, Stream};
@@ -71,16 +71,18 @@ pub fn quantize(folder: &Path, options: &QuantizeOptions, watch: &mut QuantizeWa
     check_writable(&output)?;
     let mut pass = Pass::new(&subject, texts, watch)?;
     let layers = pass.layers(watch)?;
-    let mut model = pass.model;
-    model.source_sha256 = sha256(&subject.weights.files())?;
     let calibration = CalibrationSize { texts: texts.len(), tokens: pass.full.tokens() };
-
+    let mut model = pass.into_model();
+    model.source_sha256 = sha256(&subject.weights.files())?;
     let held_out = held_out_texts()?;
     let shared = Arc::new(model.clone());
     let pair = |threads| subject.pair(threads, &shared);
     let both = pair(subject.threads)?;
     model.quality = both.quality(&held_out, watch)?;
-    let speed = both.speed(&pair(1)?, &held_out, watch)?;
+    let (float32, int8, ratio) = both.speed(&held_out, watch)?;
+    // Not both pairs at a time in memory.
+    drop(both);
+    let speed = Speed { float32, int8, ratio, single: pair(1)?.single_speed(&held_out, watch)? };
     let passed = model.quality.passed;
     let path = (passed || options.force).then(|| model.write(&output.join(QUANTIZED_FILE))).transpose()?;
     let instructions = Instructions::detect();
@@ -196,6 +198,11 @@ impl<'a> Pass<'a> {
         full.advance(&mut subject.parts.session(&subject.weights, Part::Embeddings)?)?;
         let model = QuantizedModel::unfinished();
         Ok(Self { subject, quantized: full.clone(), full, model, steps: 0, sites })
+    }
+
+    /// What was made; the streams, which are the largest thing here, are given up.
+    fn into_model(self) -> QuantizedModel {
+        self.model
     }
 
     fn layers(&mut self, watch: &mut QuantizeWatch<'_>) -> Result<Vec<LayerReport>> {
