@@ -27,6 +27,7 @@ mod builder;
 mod cache;
 mod choice;
 pub mod config;
+mod cosine;
 pub mod diagnosis;
 mod embedder;
 mod error;
@@ -51,6 +52,7 @@ pub mod runtime;
 pub mod schedule;
 mod source;
 pub mod tokenization;
+mod unfinished;
 pub mod weights;
 
 #[cfg(feature = "python")]

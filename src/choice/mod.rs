@@ -52,7 +52,7 @@ struct Contest {
 pub fn is_left_to_the_cpu(surroundings: &Surroundings, requests: &[ProviderRequest]) -> bool {
     requests.first().is_some_and(|request| match request.name() {
         AUTO => providers_there(surroundings).is_ok_and(|there| there.is_empty()),
-        name => name == CPU.name,
+        _ => request.is_cpu(),
     })
 }
 

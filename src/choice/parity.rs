@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::backend::{Backend, LaterBackend, Worker};
 use crate::batch::Layout;
+use crate::cosine::cosine;
 use crate::error::{EmbeddingError, Result};
 use crate::failover::Failover;
 use crate::forward::{BatchWork, Forward, RowOptions};
@@ -159,17 +160,6 @@ fn smallest_cosine(reference: &[f32], candidate: &[f32], dimension: usize) -> f6
     // A comparison with NaN is false, so `f64::min` would pass over it.
     rows.map(|(a, b)| cosine(a, b))
         .fold(f64::INFINITY, |least, next| if next.is_nan() || next < least { next } else { least })
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f64 {
-    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    let (first, second) = (dot(a, a), dot(b, b));
-    match (first > 0.0, second > 0.0) {
-        (true, true) => dot(a, b) / (first * second).sqrt(),
-        // Two rows of zeros agree; what is no number stays none.
-        (false, false) if (first + second).is_finite() => 1.0,
-        _ => (first + second) * 0.0,
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Comparing a quantized model with the model in single precision: vectors and time.
 
-use std::ops::ControlFlow;
 use std::time::Instant;
 
 use indexmap::IndexMap;
@@ -9,8 +8,9 @@ use super::calibration::CalibrationText;
 use super::driver::QuantizeWatch;
 use super::quality::{KindQuality, Quality};
 use super::report::{Progress, Stage};
+use crate::cosine::cosine;
 use crate::embedder::Embedder;
-use crate::error::{EmbeddingError, Result};
+use crate::error::Result;
 use crate::options::EncodeOptions;
 
 /// The mean cosine that int8 promises.
@@ -70,7 +70,7 @@ impl Pair {
         self.run(&timed)?;
         let mut runs = Vec::with_capacity(RUNS);
         for number in 0..RUNS {
-            step(number, watch)?;
+            speed_step(number).tell(watch)?;
             runs.push(self.run(&timed)?);
         }
         let rate = |seconds: Vec<f64>| timed.len() as f64 / median(seconds).max(f64::MIN_POSITIVE);
@@ -83,14 +83,14 @@ impl Pair {
     /// # Errors
     /// As [`speed`](Self::speed).
     pub fn single_speed(&self, texts: &[CalibrationText], watch: &mut QuantizeWatch<'_>) -> Result<f64> {
-        step(RUNS, watch)?;
+        speed_step(RUNS).tell(watch)?;
         let timed = timed(texts);
         let mut runs = Vec::new();
         for text in timed.iter().step_by(timed.len().div_ceil(SINGLE_TEXTS).max(1)) {
             self.run(&[text])?;
             runs.extend((0..RUNS).map(|_| self.run(&[text])).collect::<Result<Vec<_>>>()?);
         }
-        step(RUNS + 1, watch)?;
+        speed_step(RUNS + 1).tell(watch)?;
         Ok(ratio(&runs))
     }
 
@@ -111,24 +111,12 @@ fn timed(texts: &[CalibrationText]) -> Vec<&str> {
     texts.iter().map(|text| text.text.as_str()).step_by(every).collect()
 }
 
-fn step(done: usize, watch: &mut QuantizeWatch<'_>) -> Result<()> {
-    match watch(Progress { stage: Stage::Speed, done, total: RUNS + 1 }) {
-        ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(EmbeddingError::Cancelled),
-    }
+fn speed_step(done: usize) -> Progress {
+    Progress { stage: Stage::Speed, done, total: RUNS + 1 }
 }
 
 fn ratio(runs: &[(f64, f64)]) -> f64 {
     median(runs.iter().map(|(full, quantized)| full / quantized).collect())
-}
-
-fn cosine(first: &[f32], second: &[f32]) -> f64 {
-    let product = |first: &[f32], second: &[f32]| -> f64 {
-        first.iter().zip(second).map(|(first, second)| f64::from(*first) * f64::from(*second)).sum()
-    };
-    let lengths = (product(first, first) * product(second, second)).sqrt();
-    // Two vectors of zeros are the same.
-    if lengths > 0.0 { product(first, second) / lengths } else { 1.0 }
 }
 
 fn of_kind(cosines: &[f64]) -> KindQuality {
@@ -169,12 +157,10 @@ fn median(values: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{cosine, first_percentile, mean, median, minimum};
+    use super::{first_percentile, mean, median, minimum};
 
     #[test]
     fn figures_are_what_their_names_say() {
-        assert!((cosine(&[3.0, 4.0], &[4.0, 3.0]) - 0.96).abs() < 1e-12);
-        assert!((cosine(&[0.0], &[0.0]) - 1.0).abs() < 1e-12);
         assert!((mean(&[1.0, 2.0, 6.0]) - 3.0).abs() < 1e-12);
         assert!((minimum(&[0.5, 0.25, 1.0]) - 0.25).abs() < 1e-12);
         assert!((median(vec![9.0, 1.0, 2.0]) - 2.0).abs() < 1e-12);
