@@ -1,8 +1,6 @@
 //! A written graph as an ONNX file, for other programs.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -14,14 +12,13 @@ use crate::graph::{Initializer, InitializerData, Target};
 use crate::model::{load_dense, max_tokens};
 use crate::onnx::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
 use crate::source::{self, Origin};
+use crate::unfinished::{Unfinished, WriteWatch, with_suffix};
 use crate::weights::StoredType;
 
 /// Weights up to this size are part of the file; protobuf ends at 2 GiB.
 const LARGEST_INSIDE: usize = 1 << 30;
 /// Tensors of a data file start at multiples of this, so that it can be mapped into memory.
 const ALIGNMENT: usize = 4096;
-/// Written at once; between two of these the caller may give up.
-const PIECE: usize = 1 << 24;
 
 /// How a graph is exported.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +38,7 @@ impl Default for ExportOptions {
 }
 
 /// Asked now and then while files are written; `Break` gives the export up.
-pub type ExportWatch<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
+pub type ExportWatch<'a> = WriteWatch<'a>;
 
 /// What was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -256,77 +253,6 @@ fn write_outside(
         }
         Ok(())
     })
-}
-
-/// A file that is whole but has another name yet, so that nobody sees half of it. Removed where it is not finished.
-pub(crate) struct Unfinished {
-    partial: PathBuf,
-    path: PathBuf,
-}
-
-impl Unfinished {
-    pub(crate) fn write(
-        path: &Path,
-        watch: &mut ExportWatch<'_>,
-        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-    ) -> Result<Self> {
-        let unfinished = Self { partial: with_suffix(path, ".partial"), path: path.to_owned() };
-        let file = File::create(&unfinished.partial).map_err(|error| unfinished.failed(&error))?;
-        let mut file = Watched { file, watch, gave_up: false };
-        let mut buffer = BufWriter::new(&mut file);
-        let outcome = write(&mut buffer).and_then(|()| buffer.flush());
-        // What the buffer still has is of no use after a failure, and must not be written when it goes.
-        drop(buffer.into_parts());
-        match outcome {
-            Err(_) if file.gave_up => Err(EmbeddingError::Cancelled),
-            Err(error) => Err(unfinished.failed(&error)),
-            Ok(()) => Ok(unfinished),
-        }
-    }
-
-    pub(crate) fn finish(self) -> Result<PathBuf> {
-        std::fs::rename(&self.partial, &self.path).map_err(|error| self.failed(&error))?;
-        Ok(self.path.clone())
-    }
-
-    fn failed(&self, error: &io::Error) -> EmbeddingError {
-        EmbeddingError::invalid_input(format!("{} cannot be written: {error}", self.path.display()))
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.partial) {
-            tracing::debug!(%error, "there is no unfinished file to remove");
-        }
-    }
-}
-
-/// Asks before every piece whether to go on.
-struct Watched<'a, 'w> {
-    file: File,
-    watch: &'a mut ExportWatch<'w>,
-    gave_up: bool,
-}
-
-impl Write for Watched<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.watch)().is_break() {
-            self.gave_up = true;
-            return Err(io::Error::other("the caller gave up"));
-        }
-        self.file.write(bytes.get(..PIECE).unwrap_or(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ impl Model {
         let asked = Asked {
             dtype: &surroundings.dtype,
             quantized: quantized.clone(),
-            is_on_the_cpu: choice::is_left_to_the_cpu(surroundings, &settings.providers),
+            is_on_the_cpu: &|| choice::is_left_to_the_cpu(surroundings, &settings.providers),
         };
         let precision = precision::settle(&mut source, &asked, &mut assumptions)?;
         let architecture = source.architecture.clone();

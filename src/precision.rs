@@ -22,14 +22,14 @@ pub const QUANTIZED_FILE: &str = "int8.safetensors";
 const PIECE: usize = 1 << 20;
 
 /// What was asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Asked<'a> {
     /// A type by name, or `auto`.
     pub dtype: &'a str,
     /// Quantized layers that are in no file yet.
     pub quantized: Option<Arc<QuantizedModel>>,
-    /// Whether only the CPU will do the work.
-    pub is_on_the_cpu: bool,
+    /// Whether only the CPU will do the work; asked for `auto` alone.
+    pub is_on_the_cpu: &'a dyn Fn() -> bool,
 }
 
 /// The precision that a model runs in.
@@ -59,9 +59,10 @@ pub fn settle(source: &mut Source, asked: &Asked<'_>, assumptions: &mut Vec<Stri
     if asked.dtype != INT8.name {
         return Ok(Precision::of(asked.dtype));
     }
-    if !Instructions::detect().is_fast() {
+    let instructions = Instructions::detect();
+    if !instructions.is_fast() {
         tracing::warn!(
-            instructions = Instructions::detect().name(),
+            instructions = instructions.name(),
             "this processor has no fast product of 8-bit integers: int8 gives the same vectors as elsewhere, but may be no \
              faster than float32"
         );
@@ -78,7 +79,7 @@ pub fn settle(source: &mut Source, asked: &Asked<'_>, assumptions: &mut Vec<Stri
 fn automatic(source: &mut Source, asked: &Asked<'_>, assumptions: &mut Vec<String>) -> Precision {
     let single = Precision::of(FLOAT32.name);
     let Ok(weights) = weights_of(source) else { return single };
-    if !asked.is_on_the_cpu || !Instructions::detect().is_fast() || !file_of(&weights).is_file() {
+    if !Instructions::detect().is_fast() || !file_of(&weights).is_file() || !(asked.is_on_the_cpu)() {
         return single;
     }
     match read(&weights) {
@@ -112,7 +113,7 @@ fn weights_of(source: &Source) -> Result<Arc<Weights>> {
 
 /// Where the quantized layers of these weights are looked for: beside the file as it is called, not where a link of a
 /// download cache leads to.
-pub fn file_of(weights: &Weights) -> PathBuf {
+fn file_of(weights: &Weights) -> PathBuf {
     weights.path().with_file_name(QUANTIZED_FILE)
 }
 

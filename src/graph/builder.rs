@@ -182,7 +182,7 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> Value {
-        let [output] = self.push(domain, op_type, inputs, attributes);
+        let [output] = self.node_in_with_outputs(domain, op_type, inputs, attributes);
         output
     }
 
@@ -204,21 +204,6 @@ impl GraphBuilder {
         inputs: &[&Value],
         attributes: &[(&str, Attribute)],
     ) -> [Value; N] {
-        self.push(domain, op_type, inputs, attributes)
-    }
-
-    /// Notes a quantized site that a node stands for.
-    pub fn site(&mut self, name: &str, epilogue: Epilogue) {
-        self.sites.push((name.to_owned(), epilogue));
-    }
-
-    fn push<const N: usize>(
-        &mut self,
-        domain: &str,
-        op_type: &str,
-        inputs: &[&Value],
-        attributes: &[(&str, Attribute)],
-    ) -> [Value; N] {
         let name = format!("{}{op_type}_{}", self.prefix, self.graph.node.len());
         let outputs: [Value; N] = std::array::from_fn(|index| {
             Value(if N == 1 { format!("{name}_out") } else { format!("{name}_out_{index}") })
@@ -232,6 +217,11 @@ impl GraphBuilder {
             domain: domain.to_owned(),
         });
         outputs
+    }
+
+    /// Notes a quantized site that a node stands for.
+    pub fn site(&mut self, name: &str, epilogue: Epilogue) {
+        self.sites.push((name.to_owned(), epilogue));
     }
 
     /// A small constant inside the model's bytes: shapes, axes, indices.

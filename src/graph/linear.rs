@@ -9,6 +9,7 @@ use super::transformer::{FeedForward, Linear};
 use super::writer::Writer;
 use crate::error::Result;
 use crate::int8::Epilogue;
+use crate::weights::{StoredTensor, Weights};
 
 /// The domain of the operators that this library computes itself.
 pub const OPERATOR_DOMAIN: &str = "oxembed";
@@ -25,15 +26,27 @@ impl Linear {
         let Range { start, end } = self.rows;
         if self.rows.len() == self.stored_rows { self.stem.clone() } else { format!("{}[{start}:{end}]", self.stem) }
     }
+
+    /// Its weight `(outputs, inputs)` and its bias, where it has one, as they are stored.
+    ///
+    /// # Errors
+    /// `InvalidModel` where one is missing or has another shape.
+    pub fn stored(&self, weights: &Weights) -> Result<(StoredTensor, Option<StoredTensor>)> {
+        let rows = |name: &str, shape: &[usize]| {
+            weights.tensor(&format!("{}.{name}", self.stem), shape)?.rows(self.rows.clone())
+        };
+        let weight = rows("weight", &[self.stored_rows, self.inputs])?;
+        let bias = self.bias.then(|| rows("bias", &[self.stored_rows])).transpose()?;
+        Ok((weight, bias))
+    }
 }
 
 impl Writer<'_> {
     /// Layers of one input, `(tokens, inputs)`, each to `(tokens, outputs)`: a quantized site where the target wants
     /// one and the model has it, else a product each.
     pub fn linears<const N: usize>(&mut self, layers: [&Linear; N], input: &Value) -> Result<[Value; N]> {
-        self.observe(&layers, input);
-        if self.is_quantized(&layers)? {
-            return Ok(self.quantized(layers, Epilogue::None, input));
+        if let Some(outputs) = self.quantized(layers, Epilogue::None, input)? {
+            return Ok(outputs);
         }
         let mut outputs = std::array::from_fn(|_| Value::none());
         for (output, layer) in outputs.iter_mut().zip(layers) {
@@ -50,9 +63,9 @@ impl Writer<'_> {
 
     /// One layer and the function after it, which a quantized site computes on the way.
     fn activated(&mut self, layer: &Linear, activation: Activation, input: &Value) -> Result<Value> {
-        if activation == Activation::Gelu && self.is_quantized(&[layer])? {
-            self.observe(&[layer], input);
-            let [output] = self.quantized([layer], Epilogue::Gelu, input);
+        if activation == Activation::Gelu
+            && let Some([output]) = self.quantized([layer], Epilogue::Gelu, input)?
+        {
             return Ok(output);
         }
         let output = self.linear(layer, input)?;
@@ -62,34 +75,37 @@ impl Writer<'_> {
     /// The weights stay as they are stored, `(outputs, inputs)`; layers that are stored as one matrix are views of its
     /// rows, because one product and a split is not faster than several.
     fn full(&mut self, linear: &Linear, input: &Value) -> Result<Value> {
-        let stored = self.weights.tensor(&format!("{}.weight", linear.stem), &[linear.stored_rows, linear.inputs])?;
-        let weight = self.builder.weight(&stored.rows(linear.rows.clone())?);
+        let (weight, bias) = linear.stored(self.weights)?;
+        let weight = self.builder.weight(&weight);
         let transposed = [("transB", Attribute::Int(1))];
-        if !linear.bias {
-            return Ok(self.builder.node("Gemm", &[input, &weight], &transposed));
-        }
-        let stored = self.weights.tensor(&format!("{}.bias", linear.stem), &[linear.stored_rows])?;
-        let bias = self.builder.weight(&stored.rows(linear.rows.clone())?);
+        let Some(bias) = bias else { return Ok(self.builder.node("Gemm", &[input, &weight], &transposed)) };
+        let bias = self.builder.weight(&bias);
         Ok(self.builder.node("Gemm", &[input, &weight, &bias], &transposed))
     }
 
-    fn is_quantized(&self, layers: &[&Linear]) -> Result<bool> {
+    /// The node of a quantized site, where the target wants one and the model has it.
+    fn quantized<const N: usize>(
+        &mut self,
+        layers: [&Linear; N],
+        epilogue: Epilogue,
+        input: &Value,
+    ) -> Result<Option<[Value; N]>> {
+        self.observe(&layers, input);
         let Some(model) = self.weights.quantized().filter(|_| self.target.linears == Linears::Quantized) else {
-            return Ok(false);
+            return Ok(None);
         };
-        let keys: Vec<String> = layers.iter().map(|layer| layer.key()).collect();
-        let outputs: Vec<usize> = layers.iter().map(|layer| layer.rows.len()).collect();
-        model.has_site(&keys, layers.first().map_or(0, |layer| layer.inputs), &outputs)
-    }
-
-    fn quantized<const N: usize>(&mut self, layers: [&Linear; N], epilogue: Epilogue, input: &Value) -> [Value; N] {
-        let name = layers.first().map_or_else(String::new, |layer| layer.key());
+        let keys = layers.map(Linear::key);
+        let outputs = layers.map(|layer| layer.rows.len());
+        if !model.has_site(&keys, layers.first().map_or(0, |layer| layer.inputs), &outputs)? {
+            return Ok(None);
+        }
+        let name = keys.into_iter().next().unwrap_or_default();
         // How much work it is can be read off the node.
         let shape = layers.iter().map(|layer| (layer.rows.len() * layer.inputs) as u64);
         let products = Attribute::Int(i64::try_from(shape.sum::<u64>()).unwrap_or(i64::MAX));
         let attributes = [(SITE_ATTRIBUTE, Attribute::String(name.clone())), (PRODUCTS_ATTRIBUTE, products)];
         self.builder.site(&name, epilogue);
-        self.builder.node_in_with_outputs(OPERATOR_DOMAIN, LINEAR_OPERATOR, &[input], &attributes)
+        Ok(Some(self.builder.node_in_with_outputs(OPERATOR_DOMAIN, LINEAR_OPERATOR, &[input], &attributes)))
     }
 
     /// The feed-forward half of a block, `(tokens, hidden)` to the same.

@@ -46,16 +46,7 @@ macro_rules! for_each_vector {
 /// As [`super::product::ComputeTile`].
 pub unsafe fn compute(tile: &Tile<'_>) {
     // SAFETY: the caller keeps the same contract.
-    unsafe {
-        match tile.row_count {
-            1 => compute_rows::<1>(tile),
-            2 => compute_rows::<2>(tile),
-            3 => compute_rows::<3>(tile),
-            4 => compute_rows::<4>(tile),
-            5 => compute_rows::<5>(tile),
-            _ => compute_rows::<6>(tile),
-        }
-    }
+    unsafe { for_row_count!(tile.row_count, compute_rows(tile)) }
 }
 
 /// What a tile has come to after some groups.

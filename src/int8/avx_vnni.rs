@@ -30,14 +30,7 @@ macro_rules! kernel {
             let rows = tile.row_count;
             // SAFETY: the caller keeps the contract of a tile, and of a group what follows from it.
             unsafe {
-                narrow::compute(tile, ENCODING, |group, products| match rows {
-                    1 => $sum_group::<1>(group, products),
-                    2 => $sum_group::<2>(group, products),
-                    3 => $sum_group::<3>(group, products),
-                    4 => $sum_group::<4>(group, products),
-                    5 => $sum_group::<5>(group, products),
-                    _ => $sum_group::<ROWS>(group, products),
-                });
+                narrow::compute(tile, ENCODING, |group, products| for_row_count!(rows, $sum_group(group, products)));
             }
         }
 

@@ -34,11 +34,11 @@ impl Kernel {
             #[cfg(target_arch = "aarch64")]
             Instructions::NeonDotProduct => {
                 let (shape, encoding) = (neon::DOT_PRODUCT_SHAPE, neon::DOT_PRODUCT_ENCODING);
-                (shape, encoding, neon::quantize_row, neon::compute_dot_product)
+                (shape, encoding, portable::quantize_row, neon::compute_dot_product)
             }
             #[cfg(target_arch = "aarch64")]
             Instructions::NeonMatrix => {
-                (neon::MATRIX_SHAPE, neon::MATRIX_ENCODING, neon::quantize_row, neon::compute_matrix)
+                (neon::MATRIX_SHAPE, neon::MATRIX_ENCODING, portable::quantize_row, neon::compute_matrix)
             }
             #[allow(unreachable_patterns)] // Each processor has kernels that another lacks.
             _ => return None,

@@ -12,6 +12,20 @@
 //!
 //! Only integers are added in an order that depends on the kernel, and their sum does not depend on the order.
 
+/// Calls a function that has the number of rows of a tile, 1 to 6, as its constant.
+macro_rules! for_row_count {
+    ($count:expr, $function:ident($($argument:expr),*)) => {
+        match $count {
+            1 => $function::<1>($($argument),*),
+            2 => $function::<2>($($argument),*),
+            3 => $function::<3>($($argument),*),
+            4 => $function::<4>($($argument),*),
+            5 => $function::<5>($($argument),*),
+            _ => $function::<6>($($argument),*),
+        }
+    };
+}
+
 mod aligned;
 #[cfg(target_arch = "x86_64")]
 mod avx2;

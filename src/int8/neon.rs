@@ -14,7 +14,7 @@ use std::arch::asm;
 
 use super::narrow::{self, COLUMNS, GroupOfTile, Products, ROWS};
 use super::product::{Shape, Tile};
-use super::rows::{Encoding, RowPlace, RowPlan};
+use super::rows::Encoding;
 
 /// The shape of the tiles of the dot product: 24 vectors of sums stay in registers, next to 4 of weights and one of
 /// inputs.
@@ -46,13 +46,8 @@ pub unsafe fn compute_dot_product(tile: &Tile<'_>) {
     let rows = tile.row_count;
     // SAFETY: the caller keeps the contract of a tile, and of a group what follows from it.
     unsafe {
-        narrow::compute(tile, DOT_PRODUCT_ENCODING, |group, products| match rows {
-            1 => sum_dot_products::<1>(group, products),
-            2 => sum_dot_products::<2>(group, products),
-            3 => sum_dot_products::<3>(group, products),
-            4 => sum_dot_products::<4>(group, products),
-            5 => sum_dot_products::<5>(group, products),
-            _ => sum_dot_products::<ROWS>(group, products),
+        narrow::compute(tile, DOT_PRODUCT_ENCODING, |group, products| {
+            for_row_count!(rows, sum_dot_products(group, products))
         });
     }
 }
@@ -73,11 +68,6 @@ pub unsafe fn compute_matrix(tile: &Tile<'_>) {
             _ => sum_matrices::<3>(group, rows, products),
         });
     }
-}
-
-/// Quantizes one row.
-pub fn quantize_row(row: &[f32], plan: &RowPlan<'_>, place: RowPlace<'_>) {
-    narrow::quantize_row(row, plan, place);
 }
 
 /// Adds up the products of one group.

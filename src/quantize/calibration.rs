@@ -54,7 +54,6 @@ pub fn held_out_texts() -> Result<Vec<CalibrationText>> {
 pub fn read_texts(path: &Path) -> Result<Vec<CalibrationText>> {
     let content = std::fs::read_to_string(path).map_err(|error| {
         EmbeddingError::invalid_input(format!("the calibration texts in {} cannot be read: {error}", path.display()))
-            .caused_by(error)
     })?;
     // Windows programs mark UTF-8 so.
     let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
@@ -90,7 +89,6 @@ fn json_lines(path: &Path, content: &str) -> Result<Vec<CalibrationText>> {
                 path.display(),
                 number + 1
             ))
-            .caused_by(error)
         })
     };
     lines.map(read).collect()

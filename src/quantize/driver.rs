@@ -109,7 +109,6 @@ fn check_writable(folder: &Path) -> Result<()> {
             "{QUANTIZED_FILE} cannot be written to {}: {error}; choose a folder with --output DIR (output= in Python)",
             folder.display()
         ))
-        .caused_by(error)
     })
 }
 
@@ -191,7 +190,7 @@ impl<'a> Pass<'a> {
     fn new(subject: &'a Subject<'a>, texts: &[CalibrationText], watch: &mut QuantizeWatch<'_>) -> Result<Self> {
         let inputs: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
         let sites = subject.parts.author.sites();
-        let total = sites.len() * 5;
+        let total = steps(&sites);
         let mut go_on = || watch(Progress { stage: Stage::Layers, done: 0, total });
         let tokens = subject.tokenization.encode_all(None, &inputs, subject.threads, &mut go_on)?;
         let mut full = Stream::new(&tokens, &subject.layout);
@@ -226,12 +225,9 @@ impl<'a> Pass<'a> {
     }
 
     fn step(&mut self, watch: &mut QuantizeWatch<'_>) -> Result<()> {
-        let progress = Progress { stage: Stage::Layers, done: self.steps, total: self.sites.len() * 5 };
+        let done = self.steps;
         self.steps += 1;
-        match watch(progress) {
-            ControlFlow::Continue(()) => Ok(()),
-            ControlFlow::Break(()) => Err(EmbeddingError::Cancelled),
-        }
+        Progress { stage: Stage::Layers, done, total: steps(&self.sites) }.tell(watch)
     }
 
     /// The weights with the sites of one layer that are quantized so far, which are the last ones.
@@ -265,6 +261,11 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// A step for each site of each layer, and one for the layer as a whole.
+fn steps(layers: &[[Site; 4]]) -> usize {
+    layers.iter().map(|sites| sites.len() + 1).sum()
+}
+
 /// A layer as it is stored, in single precision.
 struct FullLayer {
     key: String,
@@ -274,13 +275,8 @@ struct FullLayer {
 
 impl FullLayer {
     fn of(weights: &Weights, linear: &Linear) -> Result<Self> {
-        let stored = weights.tensor(&format!("{}.weight", linear.stem), &[linear.stored_rows, linear.inputs])?;
-        let weight = stored.rows(linear.rows.clone())?.to_f32();
-        let bias = linear.bias.then(|| {
-            let stored = weights.tensor(&format!("{}.bias", linear.stem), &[linear.stored_rows])?;
-            Ok(stored.rows(linear.rows.clone())?.to_f32())
-        });
-        Ok(Self { key: linear.key(), weight, bias: bias.transpose()? })
+        let (weight, bias) = linear.stored(weights)?;
+        Ok(Self { key: linear.key(), weight: weight.to_f32(), bias: bias.map(|bias| bias.to_f32()) })
     }
 
     fn view(&self) -> FloatLinear<'_> {

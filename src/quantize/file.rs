@@ -18,8 +18,8 @@ use serde::Serialize;
 use super::quality::Quality;
 use super::stored::Stored;
 use crate::error::{EmbeddingError, Result};
-use crate::export::Unfinished;
 use crate::int8::{QuantizedLinear, QuantizedSite, SiteProblem};
+use crate::unfinished::Unfinished;
 
 /// The version of what is done to a model; another one's file is made again.
 pub const RECIPE: &str = "1";

@@ -1,10 +1,13 @@
 //! What quantizing came to.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::driver::QuantizeWatch;
 use super::quality::Quality;
+use crate::error::{EmbeddingError, Result};
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,19 @@ pub struct Progress {
     pub done: usize,
     /// Steps in all.
     pub total: usize,
+}
+
+impl Progress {
+    /// Tells `watch`.
+    ///
+    /// # Errors
+    /// `Cancelled` where it breaks.
+    pub(super) fn tell(self, watch: &mut QuantizeWatch<'_>) -> Result<()> {
+        match watch(self) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(EmbeddingError::Cancelled),
+        }
+    }
 }
 
 /// What was quantized, how good it is and how fast.

@@ -12,7 +12,8 @@ use crate::error::EmbeddingError;
 use crate::graph::{PositionScheme, Target, author};
 use crate::runtime::execution::Execution;
 use crate::runtime::library::library;
-use crate::runtime::session::{Feed, Graph, LoadedSession, LongGraph, OutputType, Ports, SessionFactory};
+use crate::runtime::ports::discover;
+use crate::runtime::session::{Graph, LoadedSession, LongGraph, SessionFactory};
 use crate::weights::Weights;
 
 /// A fixture's model, packed or not, with its tokens' vectors for ids.
@@ -50,15 +51,7 @@ impl Fixture {
         let layout = Layout { padding_side: Side::Right, padding_id: 1, positions: self.positions, shortest: 2 };
         let tokens: Vec<TokenRow<'_>> = rows.iter().map(|ids| TokenRow { ids, type_ids: &[] }).collect();
         let batch = Batch::pad(&tokens, &layout);
-        let feed = |name: &str| match name {
-            "attention_mask" => Feed::AttentionMask,
-            "position_ids" => Feed::PositionIds,
-            "token_type_ids" => Feed::TokenTypeIds,
-            _ => Feed::InputIds,
-        };
-        let feeds =
-            self.session.inputs().into_iter().map(|port| (port.name.clone(), feed(&port.name), false)).collect();
-        let ports = Ports { feeds, output: "last_hidden_state".to_owned(), output_type: OutputType::Float32 };
+        let found = discover(Path::new("written"), &self.session.inputs(), &self.session.outputs()).unwrap();
         let width = self.width;
         let read = |values: &[f32], _: &[i64]| {
             let row = |(index, ids): (usize, &&[u32])| {
@@ -67,7 +60,7 @@ impl Fixture {
             };
             Ok(rows.iter().enumerate().map(row).collect())
         };
-        self.session.run(&ports, &batch, &RunOptions::new().unwrap(), read).unwrap()
+        self.session.run(&found.ports, &batch, &RunOptions::new().unwrap(), read).unwrap()
     }
 }
 

@@ -42,11 +42,12 @@ impl PartSession {
         let names: Vec<String> = self.session.inputs().iter().map(|port| port.name().to_owned()).collect();
         let mut inputs: Vec<(String, SessionInputValue<'_>)> = Vec::with_capacity(names.len());
         for name in names {
-            let value = match feed(&name) {
+            let value = match Feed::named(&name) {
                 Some(feed) => {
                     let values = batch.values(feed).into_owned();
                     Tensor::from_array(([batch.rows, batch.sequence], values))?.into()
                 }
+                // Its hidden states.
                 None => TensorRef::from_array_view(([tokens, hidden.len() / tokens.max(1)], hidden))?.into(),
             };
             inputs.push((name, value));
@@ -55,16 +56,5 @@ impl PartSession {
         let outputs = self.session.run_with_options(inputs, &options)?;
         let output = outputs.get(Part::OUTPUT).ok_or_else(|| ort::Error::new("the output is missing"))?;
         Ok(output.try_extract_tensor::<f32>()?.1.to_vec())
-    }
-}
-
-/// What a written graph wants under a name; nothing for its hidden states.
-fn feed(name: &str) -> Option<Feed> {
-    match name {
-        "input_ids" => Some(Feed::InputIds),
-        "attention_mask" => Some(Feed::AttentionMask),
-        "position_ids" => Some(Feed::PositionIds),
-        "token_type_ids" => Some(Feed::TokenTypeIds),
-        _ => None,
     }
 }

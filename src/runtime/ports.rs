@@ -22,6 +22,13 @@ const INPUT_NAMES: &[(&str, Feed)] = &[
     ("positions", Feed::PositionIds),
 ];
 
+impl Feed {
+    /// What an input of this name wants.
+    pub fn named(name: &str) -> Option<Self> {
+        INPUT_NAMES.iter().find(|(known, _)| *known == name).map(|(_, feed)| *feed)
+    }
+}
+
 /// Names of outputs in order of preference; token embeddings first, as the folder says how to pool them.
 const TOKEN_OUTPUTS: &[&str] = &["last_hidden_state", "token_embeddings", "hidden_states", "last_hidden_states"];
 const SENTENCE_OUTPUTS: &[&str] = &["sentence_embedding", "sentence_embeddings", "embeddings", "pooled_embeddings"];
@@ -70,7 +77,7 @@ pub fn discover(file: &Path, inputs: &[Port], outputs: &[Port]) -> Result<Discov
 }
 
 fn feed(file: &Path, port: &Port) -> Result<(String, Feed, bool)> {
-    let Some((_, feed)) = INPUT_NAMES.iter().find(|(name, _)| *name == port.name) else {
+    let Some(feed) = Feed::named(&port.name) else {
         let known: Vec<&str> = INPUT_NAMES.iter().map(|(name, _)| *name).collect();
         let problem =
             format!("the graph has an input that a text encoder does not have; these are known: {}", known.join(", "));
@@ -89,7 +96,7 @@ fn feed(file: &Path, port: &Port) -> Result<(String, Feed, bool)> {
             ));
         }
     };
-    Ok((port.name.clone(), *feed, narrow))
+    Ok((port.name.clone(), feed, narrow))
 }
 
 fn choose_output<'a>(file: &Path, outputs: &'a [Port]) -> Result<(&'a Port, OutputKind)> {

@@ -68,12 +68,12 @@ impl MappedFile {
     }
 
     /// The file as the model folder names it.
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The file itself, behind the links of a Hugging Face cache.
-    pub(crate) fn real_path(&self) -> &Path {
+    pub(super) fn real_path(&self) -> &Path {
         &self.real_path
     }
 
@@ -88,7 +88,7 @@ impl MappedFile {
     }
 
     /// Has the system read `range` into its cache; the pages are not the process's yet.
-    pub(crate) fn read_ahead(&self, range: Range<usize>) {
+    pub(super) fn read_ahead(&self, range: Range<usize>) {
         #[cfg(unix)]
         if let Err(error) = self.map.advise_range(Advice::WillNeed, range.start, range.len()) {
             tracing::debug!(%error, path = %self.path.display(), "the file could not be read ahead");
@@ -98,7 +98,7 @@ impl MappedFile {
     }
 
     /// Takes the pages of `range` out of the process; the system keeps them cached while it has room.
-    pub(crate) fn release(&self, range: Range<usize>) {
+    pub(super) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         {
             // SAFETY: `Mmap::map` makes a shared map of a file that is never written through it: what is given up is

@@ -12,7 +12,8 @@ use crate::quantize::stream::Parts;
 use crate::runtime::execution::Execution;
 use crate::runtime::initializers::Initializers;
 use crate::runtime::library::library;
-use crate::runtime::session::{Feed, Graph, OutputType, Ports, SessionFactory};
+use crate::runtime::ports::discover;
+use crate::runtime::session::{Graph, SessionFactory};
 use crate::weights::Weights;
 
 const FIXTURES: [(&str, &str); 9] = [
@@ -60,15 +61,8 @@ fn whole(model: &Model, target: &Target, batch: &Batch) -> Vec<f32> {
     };
     let execution = Execution::cpu("float32").unwrap();
     let mut session = Arc::new(SessionFactory::new(library(None).unwrap(), graph, execution)).create(1).unwrap();
-    let feed = |name: &str| match name {
-        "attention_mask" => Feed::AttentionMask,
-        "position_ids" => Feed::PositionIds,
-        "token_type_ids" => Feed::TokenTypeIds,
-        _ => Feed::InputIds,
-    };
-    let feeds = session.inputs().into_iter().map(|port| (port.name.clone(), feed(&port.name), false)).collect();
-    let ports = Ports { feeds, output: "last_hidden_state".to_owned(), output_type: OutputType::Float32 };
-    session.run(&ports, batch, &RunOptions::new().unwrap(), |values, _| Ok(values.to_vec())).unwrap()
+    let found = discover(Path::new("written"), &session.inputs(), &session.outputs()).unwrap();
+    session.run(&found.ports, batch, &RunOptions::new().unwrap(), |values, _| Ok(values.to_vec())).unwrap()
 }
 
 #[test]
