@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from oxembed._columns import aligned
+from oxembed.quantization_report import LEAST_MEAN, LEAST_MINIMUM
+
 if TYPE_CHECKING:
     from oxembed.quantization_report import QuantizationReport
-
-_MARGIN = "  "
 
 
 def table(report: QuantizationReport) -> str:
@@ -28,7 +29,8 @@ def _quality(report: QuantizationReport) -> str:
     rows.append(("all", f"{found.texts:,}", *total))
     verdict = "passed" if report.passed else "MISSED"
     return (
-        f"{_columns(rows)}\n{verdict}: a mean of at least 0.9995 and a minimum of at least 0.998 are what int8 promises"
+        f"{_columns(rows)}\n{verdict}: a mean of at least {LEAST_MEAN} and a minimum of at least {LEAST_MINIMUM} are "
+        "what int8 promises"
     )
 
 
@@ -69,12 +71,4 @@ def _share(value: float) -> str:
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:
-    """The first column to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        _MARGIN.join(
-            cell.ljust(width) if place == 0 else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return "\n".join(aligned(rows, numbers=range(1, len(rows[0]))))

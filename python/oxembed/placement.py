@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, overload
 
+from oxembed._columns import aligned
+
 __all__ = ["Placement", "ProviderEvent", "SessionPlacement", "UnusedProvider"]
 
 
@@ -174,10 +176,4 @@ def _table(sessions: Iterable[SessionPlacement]) -> Iterable[str]:
             share = one.work.get(name)
             rows.append([*head, f"{nodes:,}", "?" if share is None else f"{share:.1%}", name])
             head = [""] * len(head)
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if number in (4, 5, 6) else cell.ljust(width)
-            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+    yield from aligned(rows, numbers=(4, 5, 6))

@@ -14,6 +14,10 @@ from typing import Any, final
 
 __all__ = ["KindQuality", "LayerError", "QuantizationQuality", "QuantizationReport", "QuantizationSpeed", "SiteError"]
 
+# The gate, which the core decides by (src/quantize/check.rs): here for the sentences that tell of it.
+LEAST_MEAN = 0.9995
+LEAST_MINIMUM = 0.998
+
 
 @final
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 from oxembed import hub, runtime
+from oxembed._columns import aligned
 from oxembed._commands.console import load_model, size_in_words
 from oxembed._commands.facts import write_facts
 from oxembed._core import __version__
@@ -56,12 +57,13 @@ def _installation() -> tuple[dict[str, Any], int]:
 def _table(models: list[hub.CachedModel]) -> list[str]:
     """A line for each model: id, revisions, commit, size, and whether it can be used."""
     rows = [
-        (model.name, ", ".join(model.revisions) or "-", model.commit[:7], size_in_words(model.size_bytes))
+        (
+            model.name,
+            ", ".join(model.revisions) or "-",
+            model.commit[:7],
+            size_in_words(model.size_bytes),
+            "complete" if model.is_complete else f"incomplete: {model.problem}",
+        )
         for model in models
     ]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
-    lines: list[str] = []
-    for model, row in zip(models, rows, strict=True):
-        cells = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        lines.append(f"{cells}  {'complete' if model.is_complete else f'incomplete: {model.problem}'}")
-    return lines
+    return aligned(rows, numbers=())

@@ -7,6 +7,7 @@ import shutil
 import sys
 
 from oxembed import hub, registry
+from oxembed._columns import aligned
 from oxembed._commands.console import is_terminal
 from oxembed._commands.facts import write_facts, write_json
 
@@ -49,14 +50,8 @@ def _show(models: tuple[registry.RegisteredModel, ...], places: dict[str, str]) 
         size = _in_words(model.parameters)
         name = model.id.removeprefix(_DEFAULT_ORGANIZATION)
         rows.append((f"{mark} {name}", model.family, size, str(model.dimension), str(model.max_length)))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    columns = shutil.get_terminal_size().columns
-    while len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > columns:
-        widths.pop()
-    for row in rows:
-        words = [cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=False)]
-        numbers = [cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=False)]
-        sys.stdout.write(f"{'  '.join(words + numbers).rstrip()}\n")
+    for line in aligned(rows, numbers=(2, 3, 4), width=shutil.get_terminal_size().columns):
+        sys.stdout.write(f"{line}\n")
     sys.stdout.write("\n* in the package or the cache; `oxembed models MODEL` tells all about one\n")
 
 

@@ -8,7 +8,7 @@ import sys
 
 from oxembed._commands.console import shown
 from oxembed.quantization import quantize
-from oxembed.quantization_report import QuantizationReport
+from oxembed.quantization_report import LEAST_MEAN, LEAST_MINIMUM, QuantizationReport
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,5 +50,5 @@ def _shortfall(report: QuantizationReport) -> str:
     found = report.quality
     return (
         f"the vectors have a mean cosine of {found.mean:.5f} to float32 and a minimum of {found.minimum:.5f}, where "
-        "0.9995 and 0.998 are due"
+        f"{LEAST_MEAN} and {LEAST_MINIMUM} are due"
     )
