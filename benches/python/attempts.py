@@ -38,15 +38,13 @@ BUDGETS = (128, 256, 384, 512, 768, 1024, 2048)
 IN_USE = "in use"
 
 
-def compared(times: Times) -> dict[str, dict[str, float]]:
+def compared(times: Times) -> dict[str, dict[str, Any]]:
     """Milliseconds and the ratio to what is in use, of each side."""
     used = times[IN_USE]
     return {
         name: {
-            "milliseconds": median(seconds) * 1e3,
+            "milliseconds": record.summary([each * 1e3 for each in seconds]),
             "ratio": median(own / base for own, base in zip(seconds, used, strict=True)),
-            "spread": float(np.subtract(*np.percentile(seconds, (75, 25)))) / median(seconds),
-            "rounds": len(seconds),
         }
         for name, seconds in times.items()
     }
