@@ -18,7 +18,6 @@ TEXTS = 40
 # A peer that speaks the protocol and breaks at the request, and in the way, that its arguments name.
 FAKE = """
 import json, os, sys, time
-import numpy as np
 
 where, how = sys.argv[1:]
 count = 0
@@ -41,6 +40,7 @@ for line in sys.stdin:
     if do == where and how == "babble":
         print("progress: 10%")
     if do == "vectors":
+        import numpy as np
         rows = np.random.default_rng(0).normal(size=(count, 384))
         rows = {"rows": rows[1:], "width": rows[:, 1:], "infinite": rows / 0.0}.get(how, rows)
         np.save(request["file"], rows.astype(np.float32))
@@ -68,7 +68,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The script, with this Python for oxembed and nothing installed."""
     common = ["--bench", str(folder / "bench"), "--limit", str(TEXTS), "--skip-install"]
     command = [sys.executable, str(SCRIPT), *common, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False)
 
 
 @pytest.fixture(scope="module")
