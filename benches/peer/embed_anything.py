@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.make.hub_cache import MODEL, REVISION
 from peer.side import Rows, Side, normalized
@@ -12,7 +12,7 @@ from peer.side import Rows, Side, normalized
 class Program(Side):
     """An `EmbeddingModel` from a cache of the Hugging Face Hub that the same model was laid into."""
 
-    packages: ClassVar[tuple[str, ...]] = ("embed-anything",)
+    packages = ("embed-anything",)
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.side import Rows, Side, normalized
 
@@ -12,7 +12,7 @@ MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 class Program(Side):
     """A `TextEmbedding`; with a row's `batches`, threads are named too."""
 
-    packages: ClassVar[tuple[str, ...]] = ("fastembed", "onnxruntime")
+    packages = ("fastembed", "onnxruntime")
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

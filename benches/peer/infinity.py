@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.side import Rows, Side, normalized
 
@@ -10,7 +10,7 @@ from peer.side import Rows, Side, normalized
 class Program(Side):
     """An engine on torch or, as `optimum`, on ONNX Runtime."""
 
-    packages: ClassVar[tuple[str, ...]] = ("infinity-emb", "torch", "transformers")
+    packages = ("infinity-emb", "torch", "transformers")
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

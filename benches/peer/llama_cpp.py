@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.side import Rows, Side, normalized
 
@@ -14,7 +14,7 @@ MAX_TOKENS = 256
 class Program(Side):
     """A `Llama` in embedding mode; `batch` is in tokens, as llama.cpp counts."""
 
-    packages: ClassVar[tuple[str, ...]] = ("llama-cpp-python",)
+    packages = ("llama-cpp-python",)
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

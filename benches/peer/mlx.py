@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ USUAL_BATCH = 32
 class Program(Side):
     """A model of mlx-embeddings with its tokenizer."""
 
-    packages: ClassVar[tuple[str, ...]] = ("mlx", "mlx-embeddings")
+    packages = ("mlx", "mlx-embeddings")
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

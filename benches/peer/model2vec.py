@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.side import Rows, Side, normalized
 
@@ -10,7 +10,7 @@ from peer.side import Rows, Side, normalized
 class Program(Side):
     """A `StaticModel` that was distilled from the same model."""
 
-    packages: ClassVar[tuple[str, ...]] = ("model2vec",)
+    packages = ("model2vec",)
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

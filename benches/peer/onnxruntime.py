@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.side import Rows, Side
 
@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "python"))
 class Program(Side):
     """One of the two programs, by the row's `best`."""
 
-    packages: ClassVar[tuple[str, ...]] = ("onnxruntime", "tokenizers")
+    packages = ("onnxruntime", "tokenizers")
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
@@ -27,7 +27,8 @@ class Program(Side):
 
     def encode(self, texts: list[str]) -> Rows:
         """All texts in one call."""
-        return self.model.encode(texts)
+        rows: Rows = self.model.encode(texts)
+        return rows
 
     def note(self) -> str:
         """Both programs have their batches written into them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from oxembed import Embedder
 from peer.side import Rows, Side
@@ -11,7 +11,7 @@ from peer.side import Rows, Side
 class Program(Side):
     """An `Embedder`; `dtype` is the row's."""
 
-    packages: ClassVar[tuple[str, ...]] = ("onnxruntime",)
+    packages = ("onnxruntime",)
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)

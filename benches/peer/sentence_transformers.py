@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from peer.side import Rows, Side
 
@@ -16,14 +16,12 @@ ENGINES = {
 class Program(Side):
     """A `SentenceTransformer` on the row's `backend`; `precision` is OpenVINO's own setting."""
 
-    packages: ClassVar[tuple[str, ...]] = ("sentence-transformers", "transformers")
-
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
         from sentence_transformers import SentenceTransformer
 
         backend = settings.get("backend", "torch")
-        self.packages = (*Program.packages, *ENGINES[backend])
+        self.packages = ("sentence-transformers", "transformers", *ENGINES[backend])
         options: dict[str, Any] = {"dtype": "float32"}
         if backend == "onnx":
             options = {"provider": "CPUExecutionProvider", "file_name": "onnx/model.onnx"}

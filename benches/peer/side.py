@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class Side(ABC):
     is None where the program's own default is measured.
     """
 
-    packages: ClassVar[tuple[str, ...]] = ()
+    packages: tuple[str, ...] = ()
 
     def __init__(self, settings: dict[str, Any]) -> None:
         self.settings = settings

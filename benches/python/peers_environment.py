@@ -154,8 +154,11 @@ class Environments:
             self._do(environment, ["cargo", *(part.format(folder=folder) for part in environment.cargo)])
 
     def _do(self, environment: Environment, command: list[str]) -> None:
+        temporary = self.folder / "temporary"
+        temporary.mkdir(parents=True, exist_ok=True)
+        variables = {**os.environ, **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))}
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=variables)
         except OSError as error:
             raise PeerError(f"not installed: there is no {command[0]}: {error.strerror}") from error
         if done.returncode != 0:

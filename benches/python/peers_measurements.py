@@ -199,17 +199,11 @@ def figures(side: Side, sides: Sequence[Side], work: Work, disk_bytes: int | Non
     reference = next(other for other in sides if other.row == REFERENCES[side.row.kind])
     exact = next(other for other in sides if other.row == OXEMBED)
     for own in (reference, exact):
-        if own.failure is not None or own.vectors is None:
+        if own.failure is not None:
             raise PeerError(f"there is nothing to compare with: {own.row.name} {own.failure}")
-    failure = side.failure
-    if side.vectors is not None and side.row.kind != ANOTHER:
-        if side.vectors.shape == exact.vectors.shape:
-            row["cosine"] = cosines(side.vectors, exact.vectors)
-        else:
-            failure = failure or f"vectors of {side.vectors.shape[1]} numbers, not {exact.vectors.shape[1]}"
-        if side.row.kind == "float32" and row.get("cosine", {"smallest": 1})["smallest"] < SMALLEST_COSINE:
-            failure = failure or f"wrong vectors: the smallest cosine to oxembed's is {row['cosine']['smallest']:.4f}"
-    row["failure"] = failure
+    if side.vectors is not None and exact.vectors is not None and side.row.kind != ANOTHER:
+        row |= compared(side, exact.vectors)
+    row["failure"] = side.failure or row.get("failure")
     if side.failure is None:
         row |= speed(side, work)
         row |= {"load_seconds": side.load_seconds, "peak_bytes": side.peak_bytes, "disk_bytes": disk_bytes}
@@ -217,6 +211,19 @@ def figures(side: Side, sides: Sequence[Side], work: Work, disk_bytes: int | Non
         row["against"] = reference.row.name
         row["times_as_slow"] = summary([own["seconds"] / other["seconds"] for own, other in pairs])
     return row
+
+
+def compared(side: Side, expected: NDArray[np.float32]) -> dict[str, Any]:
+    """The cosines to `expected`, or why there are none; and whether they disqualify."""
+    vectors = side.vectors
+    assert vectors is not None
+    if vectors.shape != expected.shape:
+        return {"failure": f"vectors of {vectors.shape[1]} numbers, not {expected.shape[1]}"}
+    found = cosines(vectors, expected)
+    if side.row.kind == "float32" and found["smallest"] < SMALLEST_COSINE:
+        wrong = f"wrong vectors: the smallest cosine to oxembed's is {found['smallest']:.4f}"
+        return {"cosine": found, "failure": wrong}
+    return {"cosine": found}
 
 
 def speed(side: Side, work: Work) -> dict[str, Any]:
