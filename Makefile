@@ -373,6 +373,16 @@ bench: bench-throughput bench-latency bench-concurrency bench-starts bench-growt
 bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it
 	@$(RUN_PYTHON) benches/python/int8.py --dynamic
 
+##### Peers
+
+.PHONY: bench-peers
+bench-peers: .make/tools .make/package ## measure oxembed against every alternative, each in an environment of its own
+	@$(RUN_PYTHON) benches/python/peers.py --json .bench/peers.json
+
+.PHONY: peers-types
+peers-types: .make/tools .make/package ## mypy, strict, on the peers' programs
+	@$(CHECK) mypy-peers env MYPYPATH=python:benches:benches/python $(BIN)/mypy --strict benches/peer benches/python/peers.py
+
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend
 	@$(CARGO) fmt

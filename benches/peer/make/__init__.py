@@ -1,0 +1,1 @@
+"""Programs that write the model in another form: `python -m peer.make.NAME SOURCE TARGET`, two folders."""
