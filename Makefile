@@ -186,9 +186,6 @@ clippy: ## clippy, without and with the Python binding, and of the test provider
 rustdoc: ## the Rust documentation, with no broken link
 	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
 
-# The suite of benchmarks and what it shares with the steps beside it.
-MEASURING := $(wildcard benches/python/test_*.py) $(addprefix benches/python/,conftest.py record.py suite.py growth.py starts.py)
-
 # Scripts of one module name each, so each is checked by itself.
 .PHONY: types
 types: .make/tools .make/package ## mypy and basedpyright, both strict
@@ -197,7 +194,7 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy-calibrate $(BIN)/mypy --strict models/calibrate.py
 	@$(CHECK) mypy-quantize $(BIN)/mypy --strict models/quantize.py
 	@$(CHECK) mypy-corpora $(BIN)/mypy --strict data/build.py
-	@$(CHECK) mypy-benches env MYPYPATH=python:benches/python $(BIN)/mypy --strict $(MEASURING)
+	@$(CHECK) mypy-benches env MYPYPATH=python:benches:benches/python $(BIN)/mypy --strict benches/python benches/peer
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
@@ -341,47 +338,28 @@ check-release: ## is TAG=v1.2.3 the version in Cargo.toml, and does CHANGELOG.md
 
 ##### Measuring
 
-# Every step writes .bench/STEP.json. ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx names torch's export, which the Python
-# programs that oxembed is compared with then run; otherwise they run the graph that oxembed exports.
-BENCH := .bench
-WITH_ONNX := $(if $(ONNX),--onnx "$(ONNX)")
+# ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx names torch's export, which the Python programs that oxembed is compared
+# with then run; otherwise they run the graph that oxembed exports. STEPS=limit,peers runs these alone.
+.PHONY: bench
+bench: .make/bench-tools .make/package ## measure everything, in 40 minutes; goes on where it was; STEPS=limit,peers
+	@$(if $(ONNX),ONNX="$(abspath $(ONNX))") $(RUN_PYTHON) benches/python/steps.py $(if $(STEPS),--only "$(STEPS)")
+
+.PHONY: bench-million
+bench-million: .make/bench-tools .make/package ## a million texts streamed: half an hour in float32, ten minutes in int8
+	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes int8 --up-to 1000000 --json .bench/growth_million_int8.json
+	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes float32 --up-to 1000000 --json .bench/growth_million.json
+
+.PHONY: report
+report: .make/bench-tools ## write docs/performance.md and its pictures from what make bench has measured
+	@$(RUN_PYTHON) benches/python/report.py --publish
 
 .make/bench-tools: .make/maturin pyproject.toml
 	@$(PIP) install --group bench
 	@touch $@
 
-.PHONY: bench-throughput bench-latency bench-concurrency bench-starts bench-growth
-bench-throughput bench-latency bench-concurrency: bench-%: .make/bench-tools .make/package
-	@$(RUN_PYTHON) benches/python/suite.py $* --json $(BENCH)/$*.json $(WITH_ONNX)
-
-bench-starts: .make/bench-tools .make/package
-	@$(RUN_PYTHON) benches/python/starts.py --json $(BENCH)/cold_start.json $(WITH_ONNX)
-
-bench-growth: .make/bench-tools .make/package
-	@$(RUN_PYTHON) benches/python/growth.py --json $(BENCH)/growth.json
-
-# Half an hour on two cores, and ten minutes.
-.PHONY: bench-million
-bench-million: .make/bench-tools .make/package ## a million texts through encode_iter, by float32 and by int8
-	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes float32 --up-to 1000000 --json $(BENCH)/growth_million.json
-	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes int8 --up-to 1000000 --json $(BENCH)/growth_million_int8.json
-
-.PHONY: bench
-bench: bench-throughput bench-latency bench-concurrency bench-starts bench-growth ## measure speed and memory against pure Python
-
 .PHONY: bench-int8
 bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it
 	@$(RUN_PYTHON) benches/python/int8.py --dynamic
-
-##### Peers
-
-.PHONY: bench-peers
-bench-peers: .make/tools .make/package ## measure oxembed against every alternative, each in an environment of its own
-	@$(RUN_PYTHON) benches/python/peers.py --json .bench/peers.json
-
-.PHONY: peers-types
-peers-types: .make/tools .make/package ## mypy, strict, on the peers' programs
-	@$(CHECK) mypy-peers env MYPYPATH=python:benches:benches/python $(BIN)/mypy --strict benches/peer benches/python/peers.py
 
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend

@@ -13,7 +13,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -72,9 +72,7 @@ def whole_graphs(folder: Path, torch_export: Path | None, rounds: int) -> dict[s
             # The torch export has its weights in 32 bits where the embedded model has 16.
             if error > (1e-2 if name == "the torch export" else 1e-5):
                 raise SystemExit(f"{name} computes something else: {error:.2g} apart at {rows} x {tokens}")
-        sides: dict[str, Callable[[], object]] = {
-            name: lambda one=one, feed=feeds[name]: one.run(None, feed) for name, one in sessions.items()
-        }
+        sides = {name: partial(one.run, None, feeds[name]) for name, one in sessions.items()}
         results[f"{rows} x {tokens}"] = compared(interleaved(sides, rounds, warm_ups=3))
     return results
 
@@ -202,8 +200,8 @@ def _timed(sides: dict[str, onnxruntime.InferenceSession], feed: dict[str, Any],
     for name, output in outputs.items():
         if np.abs(output - outputs[IN_USE]).max() > 1e-4 * np.abs(outputs[IN_USE]).max():
             raise SystemExit(f"{name} computes something else than what is in use")
-    calls: dict[str, Callable[[], object]] = {
-        name: lambda one=one: one.run(None, {port.name: feed[port.name] for port in one.get_inputs()})
+    calls = {
+        name: partial(one.run, None, {port.name: feed[port.name] for port in one.get_inputs()})
         for name, one in sides.items()
     }
     return compared(interleaved(calls, rounds, warm_ups=2))
@@ -218,7 +216,7 @@ def budgets(folder: Path, threads: int, rounds: int) -> dict[str, Any]:
         for budget in BUDGETS
     }
     programs["one session with all threads"] = Best(MODEL, file, 1, threads_each=threads)
-    calls: dict[str, Callable[[], object]] = {name: lambda one=one: one.encode(texts) for name, one in programs.items()}
+    calls = {name: partial(one.encode, texts) for name, one in programs.items()}
     return compared(interleaved(calls, rounds))
 
 

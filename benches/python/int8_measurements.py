@@ -6,7 +6,8 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -181,13 +182,15 @@ def speed(
     """Times of int8 and float32 on the same texts."""
 
     def together(which: dict[str, Embedder], some: list[str]) -> dict[str, float]:
-        calls = {name: (lambda side=side: side.encode(some)) for name, side in which.items()}
+        calls = {name: partial(side.encode, some) for name, side in which.items()}
         return compared(interleaved(calls, rounds), len(some))
 
     def alone(which: dict[str, Embedder], some: list[str]) -> dict[str, float]:
-        calls: dict[str, Callable[[], object]] = {
-            name: (lambda side=side: [side.encode(text) for text in some]) for name, side in which.items()
-        }
+        def one_by_one(side: Embedder) -> None:
+            for text in some:
+                side.encode(text)
+
+        calls = {name: partial(one_by_one, side) for name, side in which.items()}
         return compared(interleaved(calls, rounds), len(some))
 
     few = texts.short[:50]
@@ -241,7 +244,8 @@ class Dynamic:
     def encode(self, texts: Sequence[str] | str) -> Vectors:
         """Rows of the texts, in order; one row for one text."""
         if isinstance(texts, str):
-            return self.encode([texts])[0]
+            row: Vectors = self.encode([texts])[0]
+            return row
         rows = [self._embedder.tokenize(text)["input_ids"][0] for text in texts]
         order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
         found = np.empty((len(rows), self._embedder.dimension), np.float32)

@@ -9,7 +9,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -26,7 +26,7 @@ STYLE = """<style>
 OURS, OURS_INT8, OTHERS, WRONG = "#e8590c", "#f2a541", "#5c8fb8", "#9aa0a6"
 SERIES = (OURS, OURS_INT8, OTHERS, "#7b61c4", "#2f9e8f", WRONG)
 
-SETTINGS = {
+SETTINGS: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "oxembed",
     "font.family": "sans-serif",
