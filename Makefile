@@ -342,10 +342,45 @@ bench: setup ## measure against other programs in one run; needs ONNX=path/to/al
 bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it
 	@$(RUN_PYTHON) benches/python/int8.py --dynamic
 
+##### Benches of the Rust core, and the guard that counts instructions
+
+# A crate of its own, so that nobody who builds or tests oxembed compiles what only measurements need.
+BENCHES := --manifest-path benches/Cargo.toml
+
+lint: benches-lint
+
+.PHONY: benches-lint
+benches-lint: ## rustfmt and clippy of the benches in Rust
+	@$(CHECK) rustfmt-benches $(CARGO) fmt --check $(BENCHES)
+	@$(CHECK) clippy-benches $(CARGO) clippy $(LOCKED) $(BENCHES) --target-dir target --all-targets -- -D warnings
+
+# The names of benches that are run: CRITERION_ONLY=pooling
+CRITERION_ONLY ?=
+
+.PHONY: criterion
+criterion: .make/package ## time each part of the Rust core, in five minutes; writes .bench/criterion.json
+	@$(RUN_PYTHON) benches/python/criterion.py $(if $(CRITERION_ONLY),--only '$(CRITERION_ONLY)')
+
+# The program that runs the benches under valgrind has to be of the version of their library.
+GUARD_VERSION := $(shell sed -n 's/^gungraun = "=\(.*\)"/\1/p' benches/Cargo.toml)
+
+target/guard-runner/$(GUARD_VERSION):
+	@echo 'Installing gungraun-runner $(GUARD_VERSION)'
+	@$(CARGO) install --quiet --locked --root target/guard-runner gungraun-runner --version '=$(GUARD_VERSION)'
+	@touch $@
+
+# What the instructions are compared with; without it, what this work started from.
+BASE ?=
+
+.PHONY: guard
+guard: .make/package target/guard-runner/$(GUARD_VERSION) ## does anything take 5% more instructions than in BASE=COMMIT?
+	@$(WITH_RUNTIME) $(RUN_PYTHON) benches/python/guard.py $(if $(BASE),--base '$(BASE)')
+
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend
 	@$(CARGO) fmt
 	@$(CARGO) fmt $(TEST_PROVIDER)
+	@$(CARGO) fmt $(BENCHES)
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet $(NOT_OURS) .
 
