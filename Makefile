@@ -361,10 +361,87 @@ report: .make/bench-tools ## write docs/performance.md and its pictures from wha
 bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it
 	@$(RUN_PYTHON) benches/python/int8.py --dynamic
 
+##### Benches of the Rust core, and the guard that counts instructions
+
+# A crate of its own, so that nobody who builds or tests oxembed compiles what only measurements need.
+BENCHES := --manifest-path benches/Cargo.toml
+
+lint: benches-lint
+
+.PHONY: benches-lint
+benches-lint: ## rustfmt and clippy of the benches in Rust
+	@$(CHECK) rustfmt-benches $(CARGO) fmt --check $(BENCHES)
+	@$(CHECK) clippy-benches $(CARGO) clippy $(LOCKED) $(BENCHES) --target-dir target --all-targets -- -D warnings
+
+# The names of benches that are run: CRITERION_ONLY=pooling
+CRITERION_ONLY ?=
+
+.PHONY: criterion
+criterion: .make/package ## time each part of the Rust core, in five minutes; writes .bench/criterion.json
+	@$(RUN_PYTHON) benches/python/criterion.py $(if $(CRITERION_ONLY),--only '$(CRITERION_ONLY)')
+
+# The program that runs the benches under valgrind has to be of the version of their library.
+GUARD_VERSION := $(shell sed -n 's/^gungraun = "=\(.*\)"/\1/p' benches/Cargo.toml)
+
+target/guard-runner/$(GUARD_VERSION):
+	@echo 'Installing gungraun-runner $(GUARD_VERSION)'
+	@$(CARGO) install --quiet --locked --root target/guard-runner gungraun-runner --version '=$(GUARD_VERSION)'
+	@touch $@
+
+# What the instructions are compared with; without it, what this work started from.
+BASE ?=
+
+.PHONY: guard
+guard: .make/package target/guard-runner/$(GUARD_VERSION) ## does anything take 5% more instructions than in BASE=COMMIT?
+	@$(WITH_RUNTIME) $(RUN_PYTHON) benches/python/guard.py $(if $(BASE),--base '$(BASE)')
+
+##### Memory and races: sanitizers, miri, valgrind
+
+# Sanitizers and miri are in nightly compilers only: one of a date, so that it is the same tomorrow. With the nightly that is
+# installed: make sanitize NIGHTLY=nightly
+NIGHTLY ?= nightly-2026-05-20
+NIGHTLY_CARGO := $(CARGO) +$(NIGHTLY)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+SUPPRESSIONS := $(CURDIR)/tests/sanitizers
+
+.PHONY: nightly
+nightly:
+	@rustup toolchain list | grep -q '^$(NIGHTLY)' || rustup toolchain install '$(NIGHTLY)' --profile minimal
+	@rustup --quiet component add --toolchain '$(NIGHTLY)' rust-src miri
+
+.PHONY: sanitize
+sanitize: sanitize-address sanitize-thread miri ## look for leaks, races and wrong memory in the Rust core; Linux
+
+# With a target named, build scripts and macros are not instrumented. ONNX Runtime is not either, but what it allocates is seen.
+.PHONY: sanitize-address
+sanitize-address: nightly .make/package ## all Rust tests under AddressSanitizer and LeakSanitizer; Linux
+	@$(WITH_RUNTIME) $(CHECK) sanitize-address env CARGO_INCREMENTAL=0 RUSTFLAGS='-Zsanitizer=address' \
+		LSAN_OPTIONS='suppressions=$(SUPPRESSIONS)/leaks.supp:print_suppressions=0' \
+		$(NIGHTLY_CARGO) test $(LOCKED) --target $(HOST) --target-dir target/sanitizers/address --lib --tests
+
+# Where threads meet. The standard library is built with it: else its channels and locks would look like races.
+THREAD_TESTS := pool failover tokenization backend choice converted threads cancel
+
+.PHONY: sanitize-thread
+sanitize-thread: nightly .make/package ## the Rust tests of the pool, failover and calls at once under ThreadSanitizer; Linux
+	@$(WITH_RUNTIME) $(CHECK) sanitize-thread env CARGO_INCREMENTAL=0 RUSTFLAGS='-Zsanitizer=thread' \
+		TSAN_OPTIONS='suppressions=$(SUPPRESSIONS)/races.supp:print_suppressions=0' \
+		$(NIGHTLY_CARGO) test $(LOCKED) -Zbuild-std --target $(HOST) --target-dir target/sanitizers/thread \
+		--lib --tests -- $(THREAD_TESTS)
+
+# What needs no file mapped and no C: there miri sees every step. Drawn at random are a few cases, as each is slow.
+MIRI_TESTS := schedule ladder batch postprocess int8 pool failover config::document onnx::wire cosine
+
+.PHONY: miri
+miri: nightly ## the Rust tests of plans, batches, pooling, int8 and the pool in miri
+	@$(CHECK) miri env MIRIFLAGS='-Zmiri-disable-isolation' PROPTEST_CASES=4 \
+		$(NIGHTLY_CARGO) miri test $(LOCKED) --target-dir target/sanitizers/miri --lib -- $(MIRI_TESTS)
+
 .PHONY: format
 format: .make/tools ## format everything and mend what ruff can mend
 	@$(CARGO) fmt
 	@$(CARGO) fmt $(TEST_PROVIDER)
+	@$(CARGO) fmt $(BENCHES)
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet $(NOT_OURS) .
 

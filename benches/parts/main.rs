@@ -1,0 +1,33 @@
+//! How long each part of the way takes: `make criterion`, or some of it, `make criterion CRITERION_ARGS=pooling`.
+//!
+//! The parts are those of `ARCHITECTURE.md`. Those that need ONNX Runtime take the library that `ORT_DYLIB_PATH` names.
+
+mod embedding;
+mod graph;
+mod int8;
+mod loading;
+mod planning;
+mod pooling;
+mod tokenization;
+
+use std::time::Duration;
+
+use criterion::Criterion;
+
+fn main() {
+    // All of it takes about five minutes on two cores.
+    let criterion = Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(4))
+        .sample_size(50)
+        .without_plots();
+    let mut criterion = criterion.configure_from_args();
+    tokenization::measure(&mut criterion);
+    planning::measure(&mut criterion);
+    pooling::measure(&mut criterion);
+    graph::measure(&mut criterion);
+    int8::measure(&mut criterion);
+    loading::measure(&mut criterion);
+    embedding::measure(&mut criterion);
+    criterion.final_summary();
+}
