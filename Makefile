@@ -66,7 +66,7 @@ endif
 # with exactly the same sources it only says so: `make test` goes on where it was. AGAIN=1 runs everything again.
 CHECK := $(RUN_PYTHON) tools/step.py
 # The same for tests: what they print is shown as it comes.
-RUN_TESTS := $(CHECK) --show
+RUN_TESTS := $(CHECK) --show $(if $(PYTEST_ARGS),--always)
 
 # The Rust tests get the library that the Python package finds: the one inside the installed onnxruntime wheel.
 FIND_RUNTIME := from oxembed.runtime import find_library; print(find_library())
@@ -86,7 +86,7 @@ demo: .make/package ## set up and rank the lines of a real text file by meaning
 	@$(BIN)/oxembed search "a digging machine cuts the network cable" --input data/jargon.txt --top 5
 
 .PHONY: test
-test: setup lint rust-test model-test doctest wheel-test pytest provider-test ## set up and run every test, lint and type check
+test: test-setup lint rust-test model-test doctest wheel-test pytest provider-test ## set up and run every test, lint and type check
 	@echo 'Everything passed.'
 
 ##### Setting up
@@ -278,7 +278,7 @@ test-alpine: ## install WHEEL (a musllinux wheel) in a container of Alpine Linux
 .PHONY: pytest
 pytest: .make/tools .make/package .make/test-provider ## the Python tests; PYTEST_ARGS="-k name" picks some
 	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_TESTS) pytest \
-		$(RUN_PYTHON) tools/pytest_files.py $(PYTEST_ARGS)
+		$(RUN_PYTHON) $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tools/pytest_files.py)
 
 ##### Execution providers as they are published
 
@@ -295,6 +295,11 @@ $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json: .make/%/absent.json: .m
 provider-test: .make/package $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json ## OpenVINO and WebGPU themselves
 	@OXEMBED_REAL_PLUG_INS="$(CURDIR)/$(PLUG_INS)" OXEMBED_OPENVINO_FLAVOUR="$(CURDIR)/$(OPENVINO_FLAVOUR)" \
 		$(RUN_TESTS) provider-test $(RUN_PYTHON) -m pytest $(wildcard tests/python/test_real_providers_*.py) $(PYTEST_ARGS)
+
+# Everything is installed before the first step of `make test`: what is installed is a part of what a step passed with.
+.PHONY: test-setup
+test-setup: setup .make/workflow-linters .make/supply-chain .make/test-provider
+test-setup: $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json
 
 ##### CoreML, which is a part of macOS
 

@@ -2,9 +2,9 @@
 
     python tools/audit.py --crate . --crate tests/provider_plugin
 
-cargo-deny asks RustSec's database, a git repository that it fetches or that it finds where it left it; pip-audit asks PyPI.
-Where one of them cannot be had, that is said, and is not a pass. Exit status: 0 for no advisory, 1 for some, and 3 where
-something could not be checked and the rest has none.
+cargo-deny asks RustSec's database, a git repository that it fetches or that it finds where it left it; pip-audit asks
+PyPI. Where one of them cannot be had, that is said, and is not a pass. Exit status: 0 for no advisory, 1 for some,
+and 3 where something could not be checked and the rest has none.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def judge_packages(status: int, printed: str, problem: str) -> tuple[int, str]:
     except (ValueError, KeyError, TypeError):
         return NOT_CHECKED, f"NOT CHECKED: PyPI's database could not be asked (status {status})\n{problem}"
     found = [
-        f"{package['name']} {package['version']}: {hole['id']}, mended in {', '.join(hole['fix_versions']) or 'nothing'}"
+        f"{package['name']} {package['version']}: {hole['id']}, mended in {hole['fix_versions'] or 'no version'}"
         for package in packages
         for hole in package.get("vulns", [])
     ]

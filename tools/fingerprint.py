@@ -14,7 +14,7 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # What make and `make test` build and git does not know: a step may pass or fail by them.
@@ -114,11 +114,11 @@ def machine() -> tuple[str, ...]:
     return tuple(described)
 
 
-def variables(environment: Mapping[str, str]) -> Iterator[str]:
-    """The environment, but for what only describes a terminal."""
-    for name in sorted(environment):
-        if name not in _SESSION and not name.startswith(_SESSION_PREFIXES):
-            yield f"{name}={environment[name]}"
+@functools.cache
+def variables() -> tuple[str, ...]:
+    """The environment that this process was started with, but for what only describes a terminal."""
+    names = [name for name in os.environ if name not in _SESSION and not name.startswith(_SESSION_PREFIXES)]
+    return tuple(f"{name}={os.environ[name]}" for name in sorted(names))
 
 
 def fingerprint(root: Path, more: Iterable[Path] = ()) -> str:
@@ -136,6 +136,6 @@ def fingerprint(root: Path, more: Iterable[Path] = ()) -> str:
     built = sorted(path for pattern in BUILT for path in root.glob(pattern))
     for path in [*sources(root), *built, *sorted(more)]:
         add(os.fsencode(path.relative_to(root)), contents(path))
-    for line in [*tools(root), *machine(), *variables(os.environ)]:
+    for line in [*tools(root), *machine(), *variables()]:
         add(os.fsencode(line))
     return found.hexdigest()

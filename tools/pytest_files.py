@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -71,15 +72,15 @@ class PassedFiles:
         if self._left[file] == 0 and file not in self._failed and self._now and self._memory.key() == self._now:
             self._passed.add(file)
 
-    @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None]:
         """Write down what passed, with the exit status by which the other process knows that all ended well."""
-        if exitstatus == NO_TESTS and self._omitted:
+        if session.exitstatus == NO_TESTS and self._omitted:
             session.exitstatus = 0
-        explained = exitstatus != FAILED or bool(self._failed)
-        if explained:
-            status = int(session.exitstatus)
-            self._memory.record(key=self._now, files=sorted(self._passed), status=status)
+        yield
+        # Last of all, as others may have set the status. Nothing is known of a failure that is no test's.
+        if session.exitstatus != FAILED or self._failed:
+            self._memory.record(key=self._now, files=sorted(self._passed), status=int(session.exitstatus))
 
     @staticmethod
     def _file(nodeid: str) -> str:

@@ -3,10 +3,10 @@
     python tools/sbom.py             write sbom/oxembed.cdx.json
     python tools/sbom.py --check     is it what Cargo.lock and the embedded model say, and valid CycloneDX?
 
-It lies in the repository, so that it is the same for every build, can be read where it changes, and names no folder of the
-machine that built it (the one that maturin writes does). What is in it: every crate, C library and model that is linked or
-copied into a wheel, with the platforms where that is not all of them, and what runs while it is built, marked as excluded.
-Exit status: 0, or 1 with what is wrong.
+It lies in the repository, so that it is the same for every build, can be read where it changes, and names no folder
+of the machine that built it (the one that maturin writes does). What is in it: every crate, C library and model that
+is linked or copied into a wheel, with the platforms where that is not all of them, and what runs while it is built,
+marked as excluded. Exit status: 0, or 1 with what is wrong.
 """
 
 from __future__ import annotations

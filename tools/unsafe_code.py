@@ -1,7 +1,7 @@
 """Count the unsafe code of oxembed's sources, file by file, or say whether docs/unsafe.md has it right.
 
     python tools/unsafe_code.py             print the counts
-    python tools/unsafe_code.py --check     does the table of docs/unsafe.md have each file, with its counts and a reason?
+    python tools/unsafe_code.py --check     does the table of docs/unsafe.md have each file and its counts?
 
 Counted are blocks (`unsafe { … }`), functions (`unsafe fn`), and implementations and traits (`unsafe impl`, `unsafe
 trait`). A macro is counted as it is written, once. Clippy holds each block to a SAFETY comment. Exit status: 0, or 1
