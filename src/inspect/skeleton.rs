@@ -94,7 +94,7 @@ impl Skeleton {
             EmbeddingError::inference_failed(format!("ONNX Runtime did not write the optimized graph: {error}"))
         };
         let file = File::open(&path).map_err(read)?;
-        // SAFETY: the map is private and read-only, of a file in a folder that is ours alone.
+        // SAFETY: the map is read-only, of a file in a folder that was made for this and that only this user may enter.
         let bytes = Bytes::from_owner(unsafe { Mmap::map(&file) }.map_err(read)?);
         let model = decode(&self.file, &bytes)?;
         Ok((bytes, model))

@@ -72,8 +72,9 @@ unsafe fn sum_group<const COUNT: usize>(group: GroupOfTile, products: &mut Produ
 ///
 /// # Safety
 ///
-/// The processor has AVX2.
+/// As [`super::rows::QuantizeRow`], for a processor with AVX2.
 #[target_feature(enable = "avx2")]
 pub unsafe fn quantize_row(row: &[f32], plan: &RowPlan<'_>, place: RowPlace<'_>) {
-    narrow::quantize_row(row, plan, place);
+    // SAFETY: the caller keeps the same contract.
+    unsafe { narrow::quantize_row(row, plan, place) };
 }

@@ -79,8 +79,12 @@ pub unsafe fn compute(tile: &Tile<'_>, encoding: Encoding, sum_group: impl Fn(Gr
 }
 
 /// Quantizes one row, as the module's documentation has it.
+///
+/// # Safety
+///
+/// As [`super::rows::QuantizeRow`]; it needs no instructions but those it is compiled for.
 #[inline(always)]
-pub fn quantize_row(row: &[f32], plan: &RowPlan<'_>, place: RowPlace<'_>) {
+pub unsafe fn quantize_row(row: &[f32], plan: &RowPlan<'_>, place: RowPlace<'_>) {
     let RowPlace { arranged, bytes, scales, zeros } = place;
     // SAFETY: the row and the room are those of the order, as the caller says.
     unsafe { plan.order.arrange(row, arranged) };

@@ -22,7 +22,8 @@ struct Move {
 }
 
 impl Order {
-    /// The place `k` of an arranged row is for the channel `order[k]`.
+    /// The place `k` of an arranged row is for the channel `order[k]`. No move is made for a channel that is not there,
+    /// whatever the order says, so that none ever leaves the row.
     pub fn new(order: &[u32]) -> Self {
         let (mut wide, mut single) = (Vec::new(), Vec::new());
         let mut moved = 0..0;
@@ -35,7 +36,7 @@ impl Order {
             if from as usize + WIDTH <= order.len() {
                 wide.push(Move { from, to });
                 moved = place..place + WIDTH;
-            } else {
+            } else if (from as usize) < order.len() {
                 single.push(Move { from, to });
                 moved = 0..0;
             }
@@ -62,14 +63,15 @@ impl Order {
     pub unsafe fn arrange(&self, row: &[f32], arranged: &mut [f32]) {
         let (channels, places) = (row.as_ptr(), arranged.as_mut_ptr());
         for &Move { from, to } in &self.wide {
-            // SAFETY: `new` has made sure that so many channels are in the row from here on, and places in the room.
+            // SAFETY: `new` has made sure that the row, as long as the order, has so many channels from `from` on. `to` is a
+            // place in the row, and the room goes on for so many places behind its last.
             unsafe {
                 let channels = channels.add(from as usize).cast::<[f32; WIDTH]>().read_unaligned();
                 places.add(to as usize).cast::<[f32; WIDTH]>().write_unaligned(channels);
             }
         }
         for &Move { from, to } in &self.single {
-            // SAFETY: both are below the length.
+            // SAFETY: `new` has made sure that both are below the length of the order.
             unsafe { *places.add(to as usize) = *channels.add(from as usize) };
         }
     }

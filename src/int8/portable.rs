@@ -35,6 +35,11 @@ pub unsafe fn compute(tile: &Tile<'_>) {
 }
 
 /// Quantizes one row.
-pub fn quantize_row(row: &[f32], plan: &RowPlan<'_>, place: RowPlace<'_>) {
-    narrow::quantize_row(row, plan, place);
+///
+/// # Safety
+///
+/// As [`super::rows::QuantizeRow`].
+pub unsafe fn quantize_row(row: &[f32], plan: &RowPlan<'_>, place: RowPlace<'_>) {
+    // SAFETY: the caller keeps the same contract.
+    unsafe { narrow::quantize_row(row, plan, place) };
 }

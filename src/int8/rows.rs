@@ -141,8 +141,8 @@ pub struct RowPlace<'a> {
 /// # Safety
 ///
 /// The processor has the instructions of the kernel. The row has a number for every channel of the order, which are those
-/// of the groups; there is room for them in `arranged`, a scale and a zero point for every group, and bytes for every
-/// channel of the padded groups.
+/// of the groups; `arranged` is the order's room, and there are a scale and a zero point for every group, and bytes for
+/// every channel of the padded groups.
 pub type QuantizeRow = unsafe fn(&[f32], &RowPlan<'_>, RowPlace<'_>);
 
 impl QuantizedRows {

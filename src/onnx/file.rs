@@ -48,8 +48,8 @@ impl OnnxFile {
         let bytes = if length == 0 {
             Bytes::new()
         } else {
-            // SAFETY: the map is private and read-only. A file truncated by somebody else while it is mapped is the
-            // one hazard mmap cannot exclude, as for the weights.
+            // SAFETY: the map is read-only. A file that somebody else writes to or truncates while it is mapped is the one
+            // hazard mmap cannot exclude, as for the weights.
             let map = unsafe { Mmap::map(&file) }
                 .map_err(|error| refused("the file cannot be mapped".into()).caused_by(error))?;
             Bytes::from_owner(map)

@@ -18,8 +18,7 @@ impl Library {
         let api = ort::api();
         let (mut names, mut count) = (ptr::null_mut(), 0);
         // SAFETY: that `self` exists says that the library is loaded; both out-pointers are valid.
-        let status = unsafe { (api.GetAvailableProviders)(&raw mut names, &raw mut count) };
-        check(status, WHAT)?;
+        unsafe { check((api.GetAvailableProviders)(&raw mut names, &raw mut count), WHAT) }?;
         if names.is_null() {
             return Ok(Vec::new());
         }
@@ -29,7 +28,7 @@ impl Library {
         };
         let providers = (0..usize::try_from(count).unwrap_or(0)).map(read).collect();
         // SAFETY: the array and its length as they came; not used any more.
-        check(unsafe { (api.ReleaseAvailableProviders)(names, count) }, WHAT)?;
+        unsafe { check((api.ReleaseAvailableProviders)(names, count), WHAT) }?;
         Ok(providers)
     }
 }

@@ -104,7 +104,7 @@ impl Execution {
         let circumstances = Circumstances {
             dtype: dtype.name,
             threads: surroundings.threads,
-            cache: cache.filter(|cache| std::fs::create_dir_all(cache).is_ok()),
+            cache: cache.filter(|cache| crate::cache::make_folder(cache).is_ok()),
             is_plug_in: matches!(place, Place::Device(_)),
             chosen: &chosen,
         };

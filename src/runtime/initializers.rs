@@ -167,8 +167,8 @@ fn view(bytes: &[u8], dtype: StoredType, shape: &[usize]) -> Result<DynValue> {
         .map_err(|error| failed(&error))?;
     let mut value = ptr::null_mut();
     // SAFETY: the pointer and length describe memory that the caller keeps alive as long as the value: the mapped file
-    // or the converted copies. ONNX Runtime never writes to an initializer. The shape's product times the element size
-    // is the length, which was compared above.
+    // or the converted copies, which `to_copy` makes where the file's bytes are not aligned for their type. ONNX Runtime
+    // never writes to an initializer. The shape's product times the element size is the length, which was compared above.
     let status = unsafe {
         (ort::api().CreateTensorWithDataAsOrtValue)(
             memory.ptr(),

@@ -49,24 +49,26 @@ fn output_type(session: &Session, index: usize) -> Result<Option<Inferred>> {
     let inner = session.inner();
     let mut info = ptr::null_mut();
     // SAFETY: the session lives as long as `inner`, the index is below its number of outputs, the out-pointer is valid.
-    check(unsafe { (api.SessionGetOutputTypeInfo)(inner.ptr(), index, &raw mut info) }, WHAT)?;
+    unsafe { check((api.SessionGetOutputTypeInfo)(inner.ptr(), index, &raw mut info), WHAT) }?;
     let info = TypeInfo(info);
     let mut tensor = ptr::null();
     // SAFETY: a valid type and out-pointer; what comes back belongs to `info`.
-    check(unsafe { (api.CastTypeInfoToTensorInfo)(info.0, &raw mut tensor) }, WHAT)?;
+    unsafe { check((api.CastTypeInfoToTensorInfo)(info.0, &raw mut tensor), WHAT) }?;
     if tensor.is_null() {
         return Ok(None);
     }
-    let mut element = ort::sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+    // A number, and not the enumeration: a newer ONNX Runtime may know types that the enumeration has no value for.
+    let mut element: i32 = 0;
     let mut rank = 0;
-    // SAFETY: `tensor` is not null and lives as long as `info`; the out-pointers are valid.
-    check(unsafe { (api.GetTensorElementType)(tensor, &raw mut element) }, WHAT)?;
+    // SAFETY: `tensor` is not null and lives as long as `info`. The out-pointer is valid, and of the size that C gives the
+    // enumeration, which is that of a C `int`.
+    unsafe { check((api.GetTensorElementType)(tensor, (&raw mut element).cast()), WHAT) }?;
     // SAFETY: as above.
     let has_shape = unsafe { (api.TensorTypeAndShape_HasShape)(tensor) };
     // SAFETY: as above.
-    check(unsafe { (api.GetDimensionsCount)(tensor, &raw mut rank) }, WHAT)?;
+    unsafe { check((api.GetDimensionsCount)(tensor, &raw mut rank), WHAT) }?;
     let mut shape = vec![0; rank];
     // SAFETY: as above; `shape` has room for `rank` numbers.
-    check(unsafe { (api.GetDimensions)(tensor, shape.as_mut_ptr(), rank) }, WHAT)?;
-    Ok(Some(Inferred { element: element as i32, shape: has_shape.then_some(shape) }))
+    unsafe { check((api.GetDimensions)(tensor, shape.as_mut_ptr(), rank), WHAT) }?;
+    Ok(Some(Inferred { element, shape: has_shape.then_some(shape) }))
 }

@@ -84,37 +84,44 @@ pub fn record(session: &Session) -> Result<Record> {
     let inner = session.inner();
     let (mut subgraphs, mut count) = (ptr::null(), 0);
     // SAFETY: the session lives as long as `inner`; both out-pointers are valid for writing.
-    check(unsafe { (api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut count) }, WHAT)?;
+    unsafe { check((api.Session_GetEpGraphAssignmentInfo)(inner.ptr(), &raw mut subgraphs, &raw mut count), WHAT) }?;
     let mut providers: BTreeMap<String, Vec<PlacedNode>> = BTreeMap::new();
     for index in 0..count {
         // SAFETY: the array has `count` valid entries, owned by the session.
         let subgraph = unsafe { *subgraphs.add(index) };
         let mut name = ptr::null();
         // SAFETY: a valid subgraph and a valid out-pointer.
-        check(unsafe { (api.EpAssignedSubgraph_GetEpName)(subgraph, &raw mut name) }, WHAT)?;
+        unsafe { check((api.EpAssignedSubgraph_GetEpName)(subgraph, &raw mut name), WHAT) }?;
         let (mut nodes, mut node_count) = (ptr::null(), 0);
         // SAFETY: as above.
-        check(unsafe { (api.EpAssignedSubgraph_GetNodes)(subgraph, &raw mut nodes, &raw mut node_count) }, WHAT)?;
-        let placed = providers.entry(text(name)?).or_default();
+        unsafe { check((api.EpAssignedSubgraph_GetNodes)(subgraph, &raw mut nodes, &raw mut node_count), WHAT) }?;
+        // SAFETY: the name of a subgraph belongs to the session.
+        let placed = providers.entry(unsafe { text(name) }?).or_default();
         for index in 0..node_count {
             // SAFETY: the array has `node_count` valid entries, owned by the session.
             let node = unsafe { *nodes.add(index) };
             let (mut name, mut operator) = (ptr::null(), ptr::null());
             // SAFETY: a valid node and a valid out-pointer.
-            check(unsafe { (api.EpAssignedNode_GetName)(node, &raw mut name) }, WHAT)?;
+            unsafe { check((api.EpAssignedNode_GetName)(node, &raw mut name), WHAT) }?;
             // SAFETY: as above.
-            check(unsafe { (api.EpAssignedNode_GetOperatorType)(node, &raw mut operator) }, WHAT)?;
-            placed.push(PlacedNode { name: text(name)?, operator: text(operator)? });
+            unsafe { check((api.EpAssignedNode_GetOperatorType)(node, &raw mut operator), WHAT) }?;
+            // SAFETY: both strings of a node belong to the session.
+            let (name, operator) = unsafe { (text(name)?, text(operator)?) };
+            placed.push(PlacedNode { name, operator });
         }
     }
     Ok(Record { nodes: providers })
 }
 
 /// A string that belongs to a session.
-fn text(pointer: *const c_char) -> Result<String> {
+///
+/// # Safety
+///
+/// The pointer is null, or that of a NUL-terminated string that is there until this returns.
+unsafe fn text(pointer: *const c_char) -> Result<String> {
     if pointer.is_null() {
         return Err(EmbeddingError::internal("ONNX Runtime recorded a provider or a node without a name"));
     }
-    // SAFETY: not null, NUL-terminated, owned by the session, which the caller holds.
+    // SAFETY: not null, and NUL-terminated, as the caller says.
     Ok(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
 }

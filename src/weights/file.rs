@@ -53,8 +53,8 @@ impl MappedFile {
         // Opening a pipe would wait until somebody writes to it.
         refuse_large_file(path, u64::MAX)?;
         let file = File::open(path).map_err(|error| cannot_open(path, error))?;
-        // SAFETY: the map is read-only. A file truncated by somebody else while it is mapped is the one hazard mmap
-        // cannot exclude; model files are replaced by rename, never rewritten in place.
+        // SAFETY: the map is read-only. A file that somebody else writes to or truncates while it is mapped is the one
+        // hazard mmap cannot exclude; model files are replaced by rename, never rewritten in place, as SECURITY.md asks.
         let map = unsafe { Mmap::map(&file) }
             .map_err(|error| EmbeddingError::invalid_model(path, "the file cannot be mapped").caused_by(error))?;
         let (entries, metadata) = read_header(&map).map_err(|problem| {

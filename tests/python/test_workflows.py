@@ -131,3 +131,16 @@ def test_only_the_tested_release_is_published() -> None:
     assert found["ci"]["uses"] == "$/.github/workflows/ci.yml"
     writers = {where for where, job in all_jobs() if "write" in str(job["permissions"])}
     assert writers == {"release.yml: publish"}
+
+
+def test_what_is_published_is_signed() -> None:
+    steps = jobs(ROOT / ".github" / "workflows" / "release.yml")["publish"]["steps"]
+    publishing = [step for step in steps if "gh-action-pypi-publish" in step.get("uses", "")]
+    assert [step["with"] for step in publishing] == [{"attestations": True}]
+    assert "password" not in str(steps)
+
+
+def test_python_packages_come_with_their_hashes() -> None:
+    installing = [line for _, line, _ in commands() if "pip install" in line]
+    assert installing
+    assert [line for line in installing if "--require-hashes --requirement locks/" not in line] == []

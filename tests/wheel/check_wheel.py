@@ -5,7 +5,8 @@
     python tests/wheel/check_wheel.py FILE.tar.gz     the wheel that pip makes of a source archive
 
 pip may use the network to fetch the wheel's dependencies; what runs afterwards may not. With --system-packages the
-environment is not empty but sees the packages of the operating system, for one whose onnxruntime is its own.
+environment is not empty but sees the packages of the operating system, for one whose onnxruntime is its own. With
+--schema the bill of materials is held to the schema of CycloneDX as well, by this Python's cyclonedx-python-lib.
 Exit status: 0, or 1 with what is wrong.
 """
 
@@ -19,6 +20,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+from bill_of_materials import check_bill
 from environment import WheelError, find_distribution, make_environment, outside, run
 
 MODEL = "oxembed/models/all-MiniLM-L6-v2/"
@@ -133,6 +135,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Install a wheel elsewhere and use it with no network.")
     parser.add_argument("distribution", help="a wheel, a folder with one wheel, or a source archive")
     parser.add_argument("--system-packages", action="store_true", help="see the packages of the operating system")
+    parser.add_argument("--schema", action="store_true", help="hold the bill of materials to its schema")
     arguments = parser.parse_args()
     try:
         distribution = find_distribution(arguments.distribution)
@@ -141,6 +144,7 @@ def main() -> int:
             wheel = built(distribution, folder)
             size = wheel.stat().st_size / 1e6
             check_contents(wheel)
+            check_bill(wheel, schema=arguments.schema)
             check_use(wheel, folder, system_packages=arguments.system_packages)
     except WheelError as error:
         print(f"error: {error}", file=sys.stderr)
