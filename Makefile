@@ -392,21 +392,17 @@ check-release: ## is TAG=v1.2.3 the version in Cargo.toml, and does CHANGELOG.md
 # ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx names torch's export, which the Python programs that oxembed is compared
 # with then run; otherwise they run the graph that oxembed exports. STEPS=limit,peers runs these alone.
 .PHONY: bench
-bench: .make/bench-tools .make/package ## measure everything, in 40 minutes; goes on where it was; STEPS=limit,peers
+bench: .make/tools .make/package ## measure everything, in 40 minutes; goes on where it was; STEPS=limit,peers
 	@$(if $(ONNX),ONNX="$(abspath $(ONNX))") $(RUN_PYTHON) benches/python/steps.py $(if $(STEPS),--only "$(STEPS)")
 
 .PHONY: bench-million
-bench-million: .make/bench-tools .make/package ## a million texts streamed: half an hour in float32, ten minutes in int8
+bench-million: .make/tools .make/package ## a million texts streamed: half an hour in float32, ten minutes in int8
 	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes int8 --up-to 1000000 --json .bench/growth_million_int8.json
 	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes float32 --up-to 1000000 --json .bench/growth_million.json
 
 .PHONY: report
-report: .make/bench-tools ## write docs/performance.md and its pictures from what make bench has measured
+report: .make/tools ## write docs/performance.md and its pictures from what make bench has measured
 	@$(RUN_PYTHON) benches/python/report.py --publish
-
-.make/bench-tools: .make/maturin pyproject.toml
-	@$(PIP) install --group bench
-	@touch $@
 
 .PHONY: bench-int8
 bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it
