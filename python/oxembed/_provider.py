@@ -171,6 +171,14 @@ def _checked(name: str, hint: Any, value: object) -> object:
     return real_number(name, value) if float in kinds else _text(name, value)
 
 
+def _writable(name: str, number: int) -> None:
+    """Options are handed on in words, and Python writes no number of more than 4,300 digits."""
+    try:
+        str(number)
+    except ValueError:
+        raise InvalidInputError(f"{name} is too large a number") from None
+
+
 def _flag(name: str, value: object) -> bool:
     found = optional_bool(name, value)
     if found is None:
@@ -196,5 +204,5 @@ def _options(name: str, value: object) -> Options:
         if isinstance(item, str):
             check_unicode(f"{key!r} of {name}", item)
         elif isinstance(item, int):
-            whole_number(f"{key!r} of {name}", int(item))
+            _writable(f"{key!r} of {name}", item)
     return Options(cast("Mapping[str, OptionValue]", options))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def test_every_option_is_tried() -> None:
     with pytest.raises(TypeError, match="unexpected keyword"):
         check_options("encode", {"no such option": 1})
     for name in OPTIONS:
-        outcome(lambda name=name: check_options("encode", {name: None}))
+        outcome(partial(check_options, "encode", {name: None}))
     from oxembed import _options
 
     assert set(_options._CHECKS) == set(OPTIONS)
