@@ -176,6 +176,7 @@ lint: fmt-check clippy rustdoc types stubtest workflows lock-check sbom-check un
 fmt-check: .make/tools ## is everything formatted, and does ruff agree?
 	@$(CHECK) rustfmt $(CARGO) fmt --check
 	@$(CHECK) rustfmt-plugin $(CARGO) fmt --check $(TEST_PROVIDER)
+	@$(CHECK) rustfmt-fuzz $(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	@$(CHECK) ruff-format $(BIN)/ruff format --check --quiet $(NOT_OURS) .
 	@$(CHECK) ruff $(BIN)/ruff check --quiet .
 
@@ -364,6 +365,39 @@ deny: .make/supply-chain ## licences, double crates, where crates come from, of 
 audit: .make/supply-chain ## are there advisories for what is locked? needs RustSec's and PyPI's databases
 	@$(RUN_PYTHON) tools/audit.py $(patsubst %,--crate %,. $(OTHER_CRATES))
 
+##### Fuzzing
+
+# `rust-test` runs these tests too; this is for running them alone, and longer: make fuzz-short FUZZ_TIMES=50
+.PHONY: fuzz-short
+fuzz-short: .make/package ## the fuzz targets on their corpus and on some changes of it, on stable Rust
+	@$(WITH_RUNTIME) $(CHECK) fuzz-short $(CARGO) test $(LOCKED) --quiet --test fuzz_targets
+
+# Seconds for each target, and which: make fuzz FUZZ_TARGETS="weights onnx" FUZZ_SECONDS=60
+FUZZ_SECONDS ?= 300
+FUZZ_TARGETS ?= $(sort $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs))))
+CARGO_FUZZ := .make/cargo/bin/cargo-fuzz
+# ONNX Runtime keeps what it allocates for all sessions, so that leaks cannot be told from that.
+FUZZ_OPTIONS := -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=4096 -max_len=65536 -detect_leaks=0 -print_final_stats=1
+
+$(CARGO_FUZZ):
+	@echo 'Installing cargo-fuzz'
+	@$(CARGO) install --quiet --locked --root .make/cargo --version '^0.13' cargo-fuzz
+
+# What libFuzzer finds on the way is kept in .make/fuzz, so that a later run goes on from there; what breaks something is in
+# fuzz/artifacts. Without a nightly toolchain there is no AddressSanitizer, and all the rest is the same.
+.PHONY: fuzz
+fuzz: .make/package $(CARGO_FUZZ) ## libFuzzer on each target for FUZZ_SECONDS; with AddressSanitizer where nightly Rust is
+	@$(WITH_RUNTIME) sanitizer=none; \
+	if rustup toolchain list 2>/dev/null | grep -q '^nightly'; then sanitizer=address; export RUSTUP_TOOLCHAIN=nightly; fi; \
+	failed=; for target in $(FUZZ_TARGETS); do \
+		mkdir -p .make/fuzz/$$target; \
+		dictionary=fuzz/dictionaries/$$target.dict; \
+		echo "$$target, $(FUZZ_SECONDS) s, sanitizer: $$sanitizer"; \
+		$(CARGO_FUZZ) run --sanitizer $$sanitizer $$target .make/fuzz/$$target fuzz/corpus/$$target -- $(FUZZ_OPTIONS) \
+			$$(test -f $$dictionary && echo -dict=$$dictionary) || failed="$$failed $$target"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "Something was found, see fuzz/artifacts:$$failed" >&2; exit 1; fi
+
 ##### The rest
 
 # The oldest Rust that Cargo.toml promises; rustup installs it where it is absent.
@@ -489,10 +523,12 @@ format: .make/tools ## format everything and mend what ruff can mend
 	@$(CARGO) fmt
 	@$(CARGO) fmt $(TEST_PROVIDER)
 	@$(CARGO) fmt $(BENCHES)
+
+	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet $(NOT_OURS) .
 
 .PHONY: clean
 clean: ## remove everything that make made
-	@rm -rf $(VENV) .make dist target python/oxembed/_core.*so python/oxembed/_core.*pyd
+	@rm -rf $(VENV) .make dist target fuzz/target fuzz/artifacts python/oxembed/_core.*so python/oxembed/_core.*pyd
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis

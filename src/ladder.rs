@@ -63,10 +63,11 @@ impl Ladder {
         (rows > 0 && batch <= self.most_rows(sequence)).then_some(StaticShape { batch, sequence })
     }
 
-    /// The shapes for texts of up to `tokens` tokens, those for short texts first: every one, or those that calls of so
-    /// many texts as `rows` says take, where their texts have one length.
+    /// The shapes for texts of up to `tokens` tokens that fit, those for short texts first: every one, or those that calls
+    /// of so many texts as `rows` says take, where their texts have one length.
     pub fn shapes(&self, tokens: usize, rows: Option<&[usize]>) -> Vec<StaticShape> {
-        let lengths = self.lengths.iter().copied().take_while(|length| Some(*length) <= self.length(tokens));
+        let longest = self.length(tokens).unwrap_or(self.longest());
+        let lengths = self.lengths.iter().copied().take_while(move |length| *length <= longest);
         lengths.flat_map(|sequence| self.shapes_of(sequence, rows)).collect()
     }
 
@@ -264,7 +265,9 @@ mod tests {
         #[test]
         fn all_shapes_are_few(max_tokens in 1usize..5000, budget in 1usize..9000) {
             let ladder = Ladder::new(max_tokens, budget);
-            prop_assert!(ladder.shapes(max_tokens, None).len() <= 18 * ROWS.len());
+            let shapes = ladder.shapes(max_tokens, None);
+            prop_assert!(shapes.len() <= 18 * ROWS.len());
+            prop_assert_eq!(shapes.last().map(|shape| shape.sequence), Some(max_tokens.min(LONGEST)));
         }
 
         #[test]

@@ -40,7 +40,7 @@ pub mod graph;
 mod info;
 pub mod inspect;
 pub mod int8;
-mod ladder;
+pub mod ladder;
 mod model;
 pub mod onnx;
 mod options;

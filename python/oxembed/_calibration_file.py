@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -91,8 +92,8 @@ def _content(values: object) -> Content:
         raise InvalidInputError(f'it has no "format": "{_FORMAT}"')
     found = cast("dict[str, object]", values)
     if found.get("version") != _VERSION:
-        version = found.get("version")
-        raise InvalidInputError(f'"version" is {version!r}, and this oxembed reads version {_VERSION} only')
+        version = reprlib.repr(found.get("version"))
+        raise InvalidInputError(f'"version" is {version}, and this oxembed reads version {_VERSION} only')
     rows: list[list[object]] = []
     for key in ("minimum", "maximum"):
         row = found.get(key)
@@ -100,9 +101,8 @@ def _content(values: object) -> Content:
             raise InvalidInputError(f'"{key}" is not a list of numbers')
         rows.append(cast("list[object]", row))
     if not len(rows[0]) == len(rows[1]) == found.get("dimension"):
-        raise InvalidInputError(
-            f'"dimension" is {found.get("dimension")!r}, with {len(rows[0])} minima and {len(rows[1])} maxima'
-        )
+        dimension = reprlib.repr(found.get("dimension"))
+        raise InvalidInputError(f'"dimension" is {dimension}, with {len(rows[0])} minima and {len(rows[1])} maxima')
     return Content(
         np.array(rows, dtype=np.float64),
         _optional(found, "normalized", bool),
@@ -114,5 +114,5 @@ def _content(values: object) -> Content:
 def _optional(found: dict[str, object], key: str, kind: type[Any]) -> Any:
     value = found.get(key)
     if value is not None and type(value) is not kind:
-        raise InvalidInputError(f'"{key}" is {value!r}, not of type {kind.__name__}')
+        raise InvalidInputError(f'"{key}" is {reprlib.repr(value)}, not of type {kind.__name__}')
     return value

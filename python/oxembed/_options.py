@@ -6,6 +6,7 @@ import operator
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple, SupportsFloat, SupportsIndex, TypedDict, cast, get_args
 
+from oxembed._texts import check_unicode
 from oxembed.exceptions import InvalidInputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Precision = Literal["float32", "float16", "int8", "uint8", "binary", "ubinary"]
 Truncation = Literal["truncate", "error"]
 DEFAULT_CHUNK_SIZE = 4_096
+_LARGEST = 2**63 - 1  # as far as the compiled module counts
 MAX_INPUTS = 2_048
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 CALIBRATED = ("int8", "uint8")
@@ -85,9 +87,12 @@ def check_options(method: str, options: dict[str, object]) -> Checked:
 
 
 def optional_str(name: str, value: object) -> str | None:
-    """A string or `None`."""
-    if value is not None and not isinstance(value, str):
+    """A string that is valid Unicode, or `None`."""
+    if value is None:
+        return None
+    if not isinstance(value, str):
         raise TypeError(f"{name} must be a str or None, not {type(value).__name__}")
+    check_unicode(name, value)
     return value
 
 
@@ -101,17 +106,24 @@ def optional_bool(name: str, value: object) -> bool | None:
 
 
 def whole_number(name: str, value: object) -> int:
-    """An integer (numpy's too); `True` is not one."""
+    """An integer (numpy's too) of 64 bits; `True` is not one."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be an integer, not {type(value).__name__}")
-    return operator.index(cast(SupportsIndex, value))
+    number = operator.index(cast(SupportsIndex, value))
+    if abs(number) > _LARGEST:
+        # Not shown: Python writes no number of more than 4,300 digits.
+        raise InvalidInputError(f"{name} is too large: it must be at most {_LARGEST}")
+    return number
 
 
 def real_number(name: str, value: object) -> float:
     """A number (numpy's too) as a float; `True` is not one, and neither is a text of digits."""
     if isinstance(value, bool | str | bytes) or not (hasattr(value, "__float__") or hasattr(value, "__index__")):
         raise TypeError(f"{name} must be a number, not {type(value).__name__}")
-    return float(cast(SupportsFloat, value))
+    try:
+        return float(cast(SupportsFloat, value))
+    except OverflowError:
+        raise InvalidInputError(f"{name} is too large for a floating point number") from None
 
 
 def positive_int(name: str, value: object) -> int:
@@ -154,26 +166,35 @@ def optional_calibration(name: str, value: object) -> Calibration | None:
 
 def check_precision(name: str, value: object) -> object:
     """One of the precisions."""
-    if value not in PRECISIONS:
+    # Asked first, as an array is compared number by number.
+    if not isinstance(value, str) or value not in PRECISIONS:
         raise InvalidInputError(f"{name}={value!r} is not known; use one of: {', '.join(PRECISIONS)}")
     return value
 
 
 def _truncation(name: str, value: object) -> object:
-    if value not in ("truncate", "error"):
+    if not isinstance(value, str) or value not in ("truncate", "error"):
         raise InvalidInputError(f"{name}={value!r} is not known; use 'truncate' or 'error'")
     return value
 
 
+def truth(name: str, value: object) -> bool:
+    """What Python takes for true or false."""
+    try:
+        return bool(value)
+    except ValueError:  # an array of several
+        raise TypeError(f"{name} must be True or False, not {type(value).__name__}") from None
+
+
 def _must_be_numpy(name: str, value: object) -> None:
-    if not value:
+    if not truth(name, value):
         raise InvalidInputError(
             f"{name}={value!r} cannot be honoured: the result is always a numpy array. Use list(...) for a list of rows"
         )
 
 
 def _no_tensor(name: str, value: object) -> None:
-    if value:
+    if truth(name, value):
         raise InvalidInputError(
             f"{name}={value!r} cannot be honoured: the result is always a numpy array. "
             "torch.from_numpy(...) makes a tensor of it without copying"
@@ -181,7 +202,7 @@ def _no_tensor(name: str, value: object) -> None:
 
 
 def _sentence_embedding(name: str, value: object) -> None:
-    if value != "sentence_embedding":
+    if not isinstance(value, str) or value != "sentence_embedding":
         raise InvalidInputError(f"{name}={value!r} cannot be honoured; only 'sentence_embedding' is available")
 
 

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, ClassVar, TypeAlias, cast, final, get_args, get_origin, get_type_hints
 
 from oxembed._options import optional_bool, real_number, whole_number
+from oxembed._texts import check_unicode
 from oxembed.exceptions import InvalidInputError
 
 OptionValue: TypeAlias = str | int | float | bool
@@ -100,7 +101,7 @@ _known_hints: dict[type[TypedProvider], dict[str, Any]] = {}
 def check_provider(value: object) -> str | Provider | tuple[str | Provider, ...]:
     """A provider or the name of one, or an order of preference."""
     if isinstance(value, str | Provider):
-        return value
+        return _named(value)
     if not isinstance(value, Sequence):
         raise TypeError(
             f"provider must be a name, a provider of oxembed.providers, or a list of these, not {type(value).__name__}"
@@ -112,7 +113,15 @@ def check_provider(value: object) -> str | Provider | tuple[str | Provider, ...]
         if not isinstance(item, str | Provider):
             found = f"the class {item.__name__}, without ()" if isinstance(item, type) else type(item).__name__
             raise TypeError(f"provider must list names and providers of oxembed.providers, found {found}")
+        _named(item)
     return cast("tuple[str | Provider, ...]", items)
+
+
+def _named(provider: str | Provider) -> str | Provider:
+    """The same; a name has to be valid Unicode."""
+    if isinstance(provider, str):
+        check_unicode("provider", provider)
+    return provider
 
 
 def request(provider: str | Provider) -> Request:
@@ -162,6 +171,14 @@ def _checked(name: str, hint: Any, value: object) -> object:
     return real_number(name, value) if float in kinds else _text(name, value)
 
 
+def _writable(name: str, number: int) -> None:
+    """Options are handed on in words, and Python writes no number of more than 4,300 digits."""
+    try:
+        str(number)
+    except ValueError:
+        raise InvalidInputError(f"{name} is too large a number") from None
+
+
 def _flag(name: str, value: object) -> bool:
     found = optional_bool(name, value)
     if found is None:
@@ -172,6 +189,7 @@ def _flag(name: str, value: object) -> bool:
 def _text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}")
+    check_unicode(name, value)
     return value
 
 
@@ -182,4 +200,9 @@ def _options(name: str, value: object) -> Options:
     for key, item in options.items():
         if not isinstance(key, str) or not isinstance(item, str | int | float | bool):
             raise TypeError(f"{name} must map str to str, int, float or bool; found {key!r}: {type(item).__name__}")
+        check_unicode(f"a key of {name}", key)
+        if isinstance(item, str):
+            check_unicode(f"{key!r} of {name}", item)
+        elif isinstance(item, int):
+            _writable(f"{key!r} of {name}", item)
     return Options(cast("Mapping[str, OptionValue]", options))

@@ -68,16 +68,26 @@ def check_strings(items: list[object], start: int = 0) -> list[str]:
     for index, item in enumerate(items, start):
         if not isinstance(item, str):
             raise TypeError(f"text {index} is of type {type(item).__name__}, not str")
-        if not item.isascii():
-            try:
-                item.encode()
-            except UnicodeEncodeError as error:
-                code = ord(item[error.start])
-                raise InvalidInputError(
-                    f"text {index} has a lone surrogate (U+{code:04X} at character {error.start}), so it is not "
-                    'valid Unicode; replace it, for example with text.encode("utf-8", "replace").decode()'
-                ) from None
+        check_unicode(f"text {index}", item)
     return cast("list[str]", items)
+
+
+def check_unicode(name: str, value: str) -> None:
+    """Refuse what cannot be written as UTF-8.
+
+    Raises:
+        InvalidInputError: A lone surrogate; says what has it, by `name`, and where.
+    """
+    if value.isascii():
+        return
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        code = ord(value[error.start])
+        raise InvalidInputError(
+            f"{name} has a lone surrogate (U+{code:04X} at character {error.start}), so it is not "
+            'valid Unicode; replace it, for example with text.encode("utf-8", "replace").decode()'
+        ) from None
 
 
 def chunks(texts: Iterable[object], size: int) -> Iterator[list[object]]:

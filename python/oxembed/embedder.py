@@ -12,7 +12,7 @@ from oxembed._encoding import Encoding
 from oxembed._engine import Arguments, Engine
 from oxembed._options import DEFAULT_CHUNK_SIZE, EncodeOptions, Precision, Truncation, check_options
 from oxembed._provider import Provider, check_provider
-from oxembed._texts import MISSING, check_collection, choose
+from oxembed._texts import MISSING, check_collection, check_unicode, choose
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,6 +90,7 @@ class Embedder(Encoding):
         _options.check_device("device", device)
         if not isinstance(dtype, str):
             raise TypeError(f"dtype must be a str such as 'float32', not {type(dtype).__name__}")
+        check_unicode("dtype", dtype)
         arguments = Arguments(
             model="",
             provider=check_provider(provider),
@@ -101,7 +102,7 @@ class Embedder(Encoding):
             calibration=_options.optional_calibration("calibration", calibration),
             revision=_options.optional_str("revision", revision),
             cache_dir=None if cache_dir is None else os.fspath(cache_dir),
-            local_files_only=bool(local_files_only),
+            local_files_only=_options.truth("local_files_only", local_files_only),
             token=token,
         )
         resolved = hub.resolve(

@@ -311,7 +311,10 @@ def _offline() -> str | None:
 
 
 def _existing_folder(given: str, *, only_models: bool) -> Path | None:
-    path = Path(given).expanduser() if given.startswith("~") else Path(given)
+    try:
+        path = Path(given).expanduser() if given.startswith("~") else Path(given)
+    except RuntimeError as error:  # ~name of somebody who has no home here
+        raise ModelNotFoundError(f"{given[:200]!r} cannot be looked up: {error} {_what_works()}") from error
     try:
         if path.is_file() and not only_models:
             raise ModelNotFoundError(f"{given!r} is a file; pass the model folder that contains it")

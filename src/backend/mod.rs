@@ -124,10 +124,9 @@ impl Backend {
     /// `ProviderUnavailable` where one cannot be made.
     pub fn warm_up(&self, tokens: usize, rows: Option<&[usize]>) -> Result<usize> {
         let Sessions::Shared { ladder, most, kept, .. } = &self.sessions else { return Ok(1) };
-        let shapes = ladder.as_ref().map_or_else(
-            || vec![None],
-            |ladder| ladder.shapes(tokens.min(ladder.longest()), rows).into_iter().map(Some).collect(),
-        );
+        let shapes = ladder
+            .as_ref()
+            .map_or_else(|| vec![None], |ladder| ladder.shapes(tokens, rows).into_iter().map(Some).collect());
         let mut kept = lock(kept);
         for shape in shapes.into_iter().take(*most) {
             kept.session(&self.blueprint, &self.execution, shape)?;

@@ -16,7 +16,12 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(enco
 GATE = "all-green"
 
 # What a step may run beside make: it prepares the machine, or is what CI is everywhere.
-PREPARING = ("rustup update stable", "sudo apt-get update && sudo apt-get install --yes ", "bash .ci/run")
+PREPARING = (
+    "rustup update stable",
+    "rustup toolchain install nightly --profile minimal",
+    "sudo apt-get update && sudo apt-get install --yes ",
+    "bash .ci/run",
+)
 # There is no make on every Windows: there, the commands that the Makefile has.
 ON_WINDOWS = (
     "git config --global core.symlinks true",
