@@ -1,0 +1,60 @@
+"""docs/performance.md: is it what the measurements say, and does every command on it exist?"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHES = ROOT / "benches" / "python"
+PAGE = ROOT / "docs" / "performance.md"
+
+
+def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def test_the_page_is_what_the_measurements_say(tmp_path: Path) -> None:
+    done = run(str(BENCHES / "report.py"), "--check", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_figure_names_a_command_that_exists() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    scripts = set(re.findall(r"python (benches/python/\w+\.py)", text))
+    assert scripts
+    assert [script for script in sorted(scripts) if not (ROOT / script).is_file()] == []
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in set(re.findall(r"`make ([a-z-]+)", text)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"there is no target {target}"
+
+
+@pytest.mark.parametrize("document", ["docs/performance.md", "docs/experiments.md", "README.md"])
+def test_pictures_and_pages_that_are_referred_to_exist(document: str) -> None:
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists(), f"{document} refers to {target}"
+
+
+def test_pictures_are_readable_on_light_and_dark_pages() -> None:
+    pictures = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
+    assert pictures
+    for picture in pictures:
+        text = picture.read_text(encoding="utf-8")
+        ElementTree.fromstring(text)
+        assert "prefers-color-scheme: dark" in text
+        # What is drawn in neither theme's ink would vanish on one of them.
+        assert "#000000" not in text.replace("stroke: #000000; stroke-opacity: 0", "")
+        assert "/home/" not in text
+
+
+def test_a_report_without_measurements_says_what_to_do(tmp_path: Path) -> None:
+    code = f"import sys; sys.path.insert(0, {str(BENCHES)!r}); import pathlib, report; report.load(pathlib.Path('.'))"
+    done = run("-c", code, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "run `make bench`" in done.stderr
