@@ -143,7 +143,7 @@ pub fn products_per_second(
     let rate = &rate;
     let rates: ort::Result<Vec<f64>> = std::thread::scope(|scope| {
         let threads: Vec<_> = sessions.into_iter().map(|session| scope.spawn(move || rate(session))).collect();
-        let joined = threads.into_iter().map(|thread| thread.join());
+        let joined = threads.into_iter().map(std::thread::ScopedJoinHandle::join);
         joined.map(|rate| rate.unwrap_or_else(|_| Err(ort::Error::new("its thread panicked")))).collect()
     });
     Ok(rates.map_err(failed)?.iter().sum::<f64>() * rows as f64 * size as f64)

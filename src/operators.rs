@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufReader;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use ort::session::RunOptions;
 use serde::Deserialize;
 
 use crate::batch::{Batch, TokenRow};
-use crate::embedder::Embedder;
+use crate::embedder::{Embedder, Watch};
 use crate::error::{EmbeddingError, Result};
 use crate::schedule::TOKEN_BUDGET;
 use crate::stages::{StageCounters, Stopwatch};
@@ -48,21 +47,23 @@ struct Arguments {
 
 impl Embedder {
     /// Runs `texts` in a session of its own, of one thread, with ONNX Runtime's profiler, and adds up the time of its nodes by
-    /// operator, the longest first. Texts that are longer than a batch are left out: they have another graph.
+    /// operator, the longest first. Texts that are longer than a batch are left out: they have another graph. `watch` is
+    /// asked between batches.
     ///
     /// # Errors
     /// `InvalidInput` where another provider than the CPU does the work, which has no such profile; else as
-    /// [`Embedder::encode`].
+    /// [`Embedder::encode_watched`].
     ///
     /// ```
     /// # fn main() -> oxembed::Result<()> {
     /// let embedder = oxembed::Embedder::builder("models/all-MiniLM-L6-v2").provider("cpu").load()?;
-    /// let operators = embedder.operator_times(&["a cat", "a dog in the rain"])?;
+    /// let mut go_on = |_: usize| std::ops::ControlFlow::Continue(());
+    /// let operators = embedder.operator_times(&["a cat", "a dog in the rain"], &mut go_on)?;
     /// assert!(operators.iter().any(|operator| operator.operator == "Gemm" && operator.nodes >= 36));
     /// # Ok(())
     /// # }
     /// ```
-    pub fn operator_times(&self, texts: &[&str]) -> Result<Vec<OperatorTime>> {
+    pub fn operator_times(&self, texts: &[&str], watch: &mut Watch<'_>) -> Result<Vec<OperatorTime>> {
         let (model, forward) = (self.model(), self.forward());
         let backend =
             forward.backends.first().ok_or_else(|| EmbeddingError::internal("there is no provider"))?.get()?;
@@ -74,19 +75,22 @@ impl Embedder {
         let folder = tempfile::tempdir().map_err(|error| {
             EmbeddingError::inference_failed("there is no folder for ONNX Runtime's profile").caused_by(error)
         })?;
-        let mut go_on = || ControlFlow::Continue(());
-        let tokens = model.tokenization().encode_all(None, texts, model.info().threads, &mut go_on)?;
+        let tokens = model.tokenization().encode_all(None, texts, model.info().threads, &mut || watch(0))?;
         let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
         let mut session = factory.profiled(1, &folder.path().join("profile"))?;
         let options = RunOptions::new()
             .map_err(|error| EmbeddingError::inference_failed("a run could not be prepared").caused_by(error))?;
-        let counters = StageCounters::default();
+        let (counters, mut done) = (StageCounters::default(), 0);
         for planned in backend.plan(&lengths, model.info().threads) {
             let rows: Vec<TokenRow<'_>> = planned.texts.iter().map(|text| tokens.row(*text)).collect();
             let batch = Batch::pad(&rows, &forward.layout);
             if batch.sequence <= TOKEN_BUDGET {
                 let mut clock = Stopwatch::start(&counters);
                 session.run(&backend.interface.ports, &batch, &options, &mut clock, |_, _| Ok(()))?;
+            }
+            done += rows.len();
+            if watch(done).is_break() {
+                return Err(EmbeddingError::Cancelled);
             }
         }
         read(Path::new(&session.end_profile()?))
@@ -104,7 +108,7 @@ fn read(path: &Path) -> Result<Vec<OperatorTime>> {
 
 fn by_operator(events: Vec<Event>) -> Vec<OperatorTime> {
     let mut sums: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for Event { dur, args, .. } in events.into_iter().filter(|event| event.is_of_a_kernel()) {
+    for Event { dur, args, .. } in events.into_iter().filter(Event::is_of_a_kernel) {
         let (time, nodes) = sums.entry(args.op_name).or_default();
         *time += dur;
         *nodes += 1;

@@ -242,7 +242,7 @@ mod tests {
             batches: 8000,
             tokens: 240_000,
             padded_tokens: 256_000,
-            run: Duration::from_nanos(56_000),
+            run: Duration::from_micros(56),
             ..Stages::default()
         };
         assert_eq!(counters.snapshot() - before, expected);

@@ -2,9 +2,9 @@
 
     python benches/python/limit.py --json .bench/limit.json
 
-What `oxembed bench --profile` measures, by the same code, on data/short_texts.txt, in float32 and int8. The limit is the
-speed of products of the model's own matrices in float32, measured in the same rounds; int8 is compared with that one, too,
-and may be above it. Nothing else should run on the machine meanwhile.
+What `oxembed bench --profile` measures, by the same code, on data/short_texts.txt, in float32 and int8. The limit is
+the speed of products of the model's own matrices in float32, measured in the same rounds; int8 is compared with that
+one, too, and may be above it. Nothing else should run on the machine meanwhile.
 """
 
 from __future__ import annotations

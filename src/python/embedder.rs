@@ -221,7 +221,9 @@ impl PyEmbedder {
     fn operator_times(&self, py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f64, u64)>> {
         let texts = Texts::collect(texts)?;
         let texts = texts.as_strs(py)?;
-        let times = py.detach(|| self.embedder.operator_times(&texts)).map_err(|error| raise(py, &error))?;
+        let mut attention = Attention::new(None, None);
+        let times = py.detach(|| self.embedder.operator_times(&texts, &mut |done| attention.look_up(done)));
+        let times = attention.outcome(py, times)?;
         Ok(times.into_iter().map(|one| (one.operator, one.time.as_secs_f64(), one.nodes)).collect())
     }
 

@@ -275,7 +275,9 @@ impl<E: Engine> Shared<E> {
             });
             let mut state = lock(&self.state);
             state.running.retain(|running| running.number != run);
-            items.iter().for_each(|item| item.call.waiting.left());
+            for item in &items {
+                item.call.waiting.left();
+            }
             drop(state);
             report(items, outcome);
         }
@@ -300,7 +302,9 @@ impl<E: Engine> Shared<E> {
             if let Some(items) = state.next_items(&self.engine) {
                 let number = state.next_run;
                 state.next_run += 1;
-                items.iter().for_each(|item| item.call.waiting.taken());
+                for item in &items {
+                    item.call.waiting.taken();
+                }
                 let stop = Arc::new(StopSignal::default());
                 let calls = items.iter().map(|item| Arc::clone(&item.call)).collect();
                 state.running.push(Running { number, calls, stop: Arc::clone(&stop) });

@@ -17,6 +17,8 @@ _STAGES = {
     "pool": "pooling, dense layers, normalization, placing rows",
     "wait": "no core works on the call yet, or any more",
 }
+# Operators of linear layers, as ONNX Runtime calls them.
+_PRODUCTS = {"Gemm", "FusedGemm", "MatMul", "FusedMatMul"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def breakdown(found: Measurement) -> Breakdown:
     wall = sum(one.seconds for one in found.passes)
     whole = wall * found.model.threads
     per_1000 = wall / (len(found.passes) * found.texts) * 1e6
-    seconds = {name: sum(getattr(one.stages, name) for one in found.passes) for name in _STAGES}
+    seconds: dict[str, float] = {name: sum(getattr(one.stages, name) for one in found.passes) for name in _STAGES}
     # Waiting is the call's: meanwhile no core works for it.
     seconds["wait"] *= found.model.threads
     seconds["rest"] = whole - sum(seconds.values())
@@ -103,11 +105,17 @@ def _inside_the_run(found: Measurement, run: float, whole: float, per_1000: floa
         ]
     of_a_token = found.limit.work / found.limit.peak.median * found.model.threads / whole
     linear, padded = tokens * of_a_token, padding * of_a_token
-    return [
+    parts = [
         _part("linear layers", linear, per_1000, "of the texts' tokens, as fast as products can be", "run"),
         _part("padding", padded, per_1000, "linear layers of tokens that fill up shorter texts", "run"),
-        _part("others", run - linear - padded, per_1000, "attention, norms, activations; slower products", "run"),
     ]
+    rest = run - linear - padded
+    products = run * sum(one.share for one in found.operators or () if one.name in _PRODUCTS)
+    if products > 0:
+        slower = products - linear - padded
+        parts.append(_part("slower products", slower, per_1000, "what the same products take above that", "run"))
+        return [*parts, _part("others", rest - slower, per_1000, "attention, norms, activations", "run")]
+    return [*parts, _part("others", rest, per_1000, "attention, norms, activations; slower products", "run")]
 
 
 def _part(name: str, share: float, per_1000: float, what: str, inside: str | None = None) -> Part:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from oxembed._bench.figures import Figure, quantile
 from oxembed._bench.limit import Limit, Products, Rates, limit, shapes_of
 from oxembed._bench.memory import peak_mib
-from oxembed._encoding import encode_quietly
+from oxembed._encoding import TRUNCATION_WARNING, encode_quietly
 from oxembed._lifecycle import NativeCall
 from oxembed.embedder import Embedder
 from oxembed.results import ModelInfo
@@ -21,6 +23,7 @@ BATCH_SIZES = (1, 4, 8, 16, 32)
 _SECONDS_OF_A_SIZE = 0.15
 _SECONDS_OF_ONE_TEXT = 0.5
 _CALLS = (20, 300)
+_TEXTS_OF_A_PROFILE = 256
 # So many make every worker start.
 _FIRST_TEXTS = 200
 
@@ -89,6 +92,7 @@ class Measurement:
         model: What was loaded.
         texts: Number of texts, all different.
         tokens: Their tokens.
+        truncated_texts: How many of them are longer than the model's limit, and cut.
         passes: All texts in one call, by round.
         one_text: One text a call.
         batches: Calls of some texts, by their number.
@@ -101,6 +105,7 @@ class Measurement:
     model: ModelInfo
     texts: int
     tokens: int
+    truncated_texts: int
     passes: tuple[Pass, ...]
     one_text: OneText
     batches: Mapping[int, Batches]
@@ -136,6 +141,7 @@ class Measurement:
         return {
             "texts": self.texts,
             "tokens": self.tokens,
+            "truncated_texts": self.truncated_texts,
             "all_texts": {
                 "texts_per_second": self.texts_per_second.as_dict(),
                 "tokens_per_second": self.tokens_per_second.as_dict(),
@@ -176,7 +182,23 @@ def measure(
         >>> found.texts, sorted(found.batches), len(found.passes)
         (8, [1, 4, 8], 1)
     """
-    return _Rounds(model, texts, rounds, announce or (lambda what, steps: None)).measure(profile=profile)
+    with _told_of_cuts_elsewhere():
+        return _Rounds(model, texts, rounds, announce or (lambda what, steps: None)).measure(profile=profile)
+
+
+@contextmanager
+def _told_of_cuts_elsewhere() -> Generator[None]:
+    """Hundreds of calls would log the same few texts again and again; the result counts them."""
+    logger = logging.getLogger("oxembed")
+
+    def is_news(record: logging.LogRecord) -> bool:
+        return record.msg != TRUNCATION_WARNING
+
+    logger.addFilter(is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_news)
 
 
 class _Round(NamedTuple):
@@ -213,6 +235,7 @@ class _Rounds:
             model=self._model.model_info(),
             texts=len(self._texts),
             tokens=tokens,
+            truncated_texts=passes[0].stages.truncated_texts,
             passes=passes,
             one_text=OneText(tuple(wall for wall, _ in calls), tuple(besides for _, besides in calls)),
             batches={size: _of_size(size, [one.batches[size] for one in rounds]) for size in self._sizes},
@@ -279,7 +302,7 @@ class _Rounds:
         if placed and placed[0].provider != "cpu":
             return None, f"ONNX Runtime has a profile by operator of the CPU, and this is {placed[0].provider}"
         with NativeCall():
-            times = self._core.operator_times(list(self._texts))
+            times = self._core.operator_times(list(self._texts[:: max(1, len(self._texts) // _TEXTS_OF_A_PROFILE)]))
         whole = sum(seconds for _, seconds, _ in times)
         return tuple(Operator(name, seconds / whole, nodes) for name, seconds, nodes in times), None
 

@@ -106,10 +106,10 @@ def _besides(found: Measurement) -> Iterable[str]:
 def _profile(profile: Breakdown, threads: int) -> Iterable[str]:
     cores = "one thread" if threads == 1 else f"{threads} threads"
     yield f"Where the time goes, all texts in one call: 100% is {cores} from start to end"
-    yield f"  {'':<18}{'share':>7}{'ms for 1,000 texts':>21}"
+    yield f"  {'':<18}{'share':>7}{'ms, 1,000 texts':>17}"
     for part in profile.parts:
         name = part.name if part.inside is None else f"  {part.name}"
-        yield f"  {name:<18}{part.share:>7.1%}{part.ms_per_1000_texts:>21.2f}   {part.what}"
+        yield f"  {name:<18}{part.share:>7.1%}{part.ms_per_1000_texts:>17.2f}   {part.what}"
     yield ""
     if profile.operators is None:
         yield from _sentence("ONNX Runtime by operator: ", profile.why_no_operators or "not asked for")
@@ -144,8 +144,10 @@ def advice(found: Measurement, profile: Breakdown | None) -> str:
 
 
 _LOSSES = {
-    "others": "attention and norms take their share of long texts, and products of small models and batches are slow: "
-    "give more texts a call, cut texts with max_seq_length, or use a model with larger layers",
+    "slower products": "ONNX Runtime multiplies these matrices slower than this CPU could: give more texts a call, so "
+    "that batches are full, look for a newer onnxruntime, or use --dtype int8",
+    "others": "attention, norms and activations take their share: cut texts with max_seq_length if they are long; a "
+    "model with larger layers has less of it",
     "padding": "texts of very different lengths are computed together: give more texts a call, so that each batch "
     "finds texts of one length",
     "rest": "cores are without work at the end of the call: give more texts a call, or call from several threads",

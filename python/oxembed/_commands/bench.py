@@ -66,10 +66,11 @@ def _head(found: Measurement, arguments: argparse.Namespace) -> list[str]:
     facts = _facts(found, arguments)
     source = "of oxembed's own" if arguments.texts is None else f"of {shown(arguments.texts)}"
     threads = "1 thread" if found.model.threads == 1 else f"{found.model.threads} threads"
+    cut = f", {found.truncated_texts:,} of them cut" if found.truncated_texts else ""
+    rounds = "1 round" if arguments.rounds == 1 else f"medians of {arguments.rounds} rounds"
     return [
         f"{shown(found.model.name)} on {found.model.provider} in {found.model.dtype}, {threads}",
-        f"{found.texts:,} texts {source}, of {found.tokens / found.texts:.1f} tokens on average; "
-        f"medians of {arguments.rounds} rounds",
+        f"{found.texts:,} texts {source}, of {found.tokens / found.texts:.1f} tokens on average{cut}; {rounds}",
         f"oxembed {facts['oxembed']}, ONNX Runtime {facts['onnxruntime']}, Python {facts['python']}, "
         f"{facts['platform']}",
     ]
