@@ -20,6 +20,7 @@ use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::Placement;
 use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
+use crate::stages::{Stage, Stages, Stopwatch};
 use crate::tokenization::{TokenizedTexts, Truncation};
 
 /// Rows in input order, and what they took.
@@ -119,6 +120,10 @@ impl Embedder {
         &self.inner.model
     }
 
+    pub(crate) fn forward(&self) -> &Forward {
+        &self.inner.forward
+    }
+
     /// Which provider does the work, by ONNX Runtime's own record, which were asked for and are not used, and what
     /// failed in use.
     ///
@@ -141,6 +146,23 @@ impl Embedder {
             events,
             failures,
         }
+    }
+
+    /// What its time went into since it was loaded, and what it did in it. Read as often as you like: it costs nothing
+    /// that the work would notice.
+    ///
+    /// ```
+    /// # use oxembed::{Embedder, EncodeOptions};
+    /// # fn main() -> oxembed::Result<()> {
+    /// let embedder = Embedder::load("models/all-MiniLM-L6-v2")?;
+    /// assert_eq!(embedder.stages(), oxembed::Stages::default());
+    /// embedder.encode(&["one", "two", "two"], &EncodeOptions::default())?;
+    /// assert_eq!((embedder.stages().texts, embedder.stages().tokens), (3, 6)); // `two` is computed once.
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stages(&self) -> Stages {
+        self.inner.forward.stages.snapshot()
     }
 
     /// Failures in use that this has not returned before.
@@ -177,16 +199,21 @@ impl Embedder {
     /// As [`Embedder::encode`], and `Cancelled` where `watch` breaks.
     pub fn encode_watched(&self, texts: &[&str], options: &EncodeOptions, watch: &mut Watch<'_>) -> Result<Embeddings> {
         let start = Instant::now();
-        let model = &self.inner.model;
+        let (model, stages) = (&self.inner.model, &self.inner.forward.stages);
+        let mut clock = Stopwatch::start(stages);
         let prompt = model.prompt(options)?;
         let row_options = model.row_options(options, prompt)?;
         let (unique, places) = unique(texts);
+        clock.lap(Stage::Plan);
         let tokens = model.tokenization().encode_all(prompt, &unique, model.info().threads, &mut || watch(0))?;
+        stages.add(Stage::Tokenize, tokens.work());
+        clock.skip();
         let usage = count(&tokens, &places, texts.len());
         if options.truncation == Truncation::Error {
             refuse_truncated(&tokens, &places, model.info().max_seq_length)?;
         }
-        let values = self.rows(tokens, row_options, &places, texts.len(), watch)?;
+        let values = self.rows(tokens, row_options, (&places, texts.len()), &mut clock, watch)?;
+        stages.call(usage.inputs, usage.truncated_inputs);
         let vectors = Array2::from_shape_vec((texts.len(), row_options.dimension), values)
             .map_err(|error| EmbeddingError::internal(format!("rows do not fill their buffer: {error}")))?;
         Ok(Embeddings { vectors, usage: Usage { duration: start.elapsed(), ..usage } })
@@ -208,10 +235,11 @@ impl Embedder {
         &self,
         tokens: TokenizedTexts,
         options: RowOptions,
-        places: &Places,
-        texts: usize,
+        (places, texts): (&Places, usize),
+        clock: &mut Stopwatch<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f32>> {
+        let stages = &self.inner.forward.stages;
         let mut values = vec![0.0; texts * options.dimension];
         let plan = self.plan(&tokens)?;
         let tokens = Arc::new(tokens);
@@ -220,19 +248,25 @@ impl Embedder {
             BatchWork { texts, rows, sequence, options }
         };
         let works: Vec<BatchWork> = plan.into_iter().map(work).collect();
+        clock.lap(Stage::Plan);
         if let [work] = works.as_slice()
             && let Some(output) = self.run_direct(work, watch)?
         {
+            clock.skip();
             place(&output, options.dimension, places, &mut values);
+            clock.lap(Stage::Pool);
             return Ok(values);
         }
         let mut done = 0;
-        self.inner.pool.run(works, &mut |arrived| {
+        let waited = self.inner.pool.run(works, &mut |arrived| {
             if let Some((_, output)) = arrived {
+                let mut clock = Stopwatch::start(stages);
                 done += place(&output, options.dimension, places, &mut values);
+                clock.lap(Stage::Pool);
             }
             watch(done)
         })?;
+        stages.add(Stage::Wait, waited);
         Ok(values)
     }
 

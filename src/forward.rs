@@ -12,6 +12,7 @@ use crate::ladder::PlannedBatch;
 use crate::postprocess::{Postprocess, PostprocessOptions, Scratch};
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::ports::OutputKind;
+use crate::stages::{Stage, StageCounters, Stopwatch};
 use crate::tokenization::TokenizedTexts;
 
 /// A loaded model's way from tokens to rows.
@@ -25,6 +26,8 @@ pub struct Forward {
     pub layout: Layout,
     /// What follows the graph.
     pub postprocess: Arc<Postprocess>,
+    /// What its time goes into.
+    pub stages: StageCounters,
 }
 
 /// What one call asks of its rows.
@@ -149,15 +152,18 @@ impl Engine for Forward {
     }
 
     fn run(&self, worker: &mut Worker, works: &[&BatchWork], stop: &StopSignal) -> Result<Vec<BatchRows>> {
+        let mut clock = Stopwatch::start(&self.stages);
         let tokens: Vec<(&BatchWork, TokenRow<'_>)> =
             works.iter().flat_map(|work| work.tokens().map(|row| (*work, row))).collect();
         let extent = Extent::of(tokens.iter().map(|(_, row)| *row));
         let rows = self.failover.attempt(
             tokens.len(),
             |number| self.takes(number, extent),
-            |number| self.run_on(number, worker, &tokens, extent, stop),
+            |number| self.run_on(number, worker, &tokens, extent, stop, &mut clock),
         )?;
-        Ok(rows.into_works(works))
+        let rows = rows.into_works(works);
+        clock.lap(Stage::Pool);
+        Ok(rows)
     }
 
     fn may_join(&self, others: &[&BatchWork], work: &BatchWork) -> bool {
@@ -220,6 +226,7 @@ impl Forward {
         tokens: &[(&BatchWork, TokenRow<'_>)],
         extent: Extent,
         stop: &StopSignal,
+        clock: &mut Stopwatch<'_>,
     ) -> Result<Rows> {
         let backend = self.backends.get(number).ok_or_else(|| EmbeddingError::internal("a provider is missing"))?;
         let run = Run { forward: self, backend: backend.get()?, number, tokens };
@@ -227,13 +234,13 @@ impl Forward {
         let sequence = tokens.iter().map(|(work, _)| work.sequence).max().unwrap_or(0);
         if run.backend.is_batch(extent.rows, extent.longest.max(sequence)) {
             let all = PlannedBatch { texts: (0..tokens.len()).collect(), sequence };
-            run.batch(worker, &all, &mut rows, stop)?;
+            run.batch(worker, &all, &mut rows, stop, clock)?;
             return Ok(rows);
         }
         // Planned for another provider.
         let lengths: Vec<usize> = tokens.iter().map(|(_, row)| row.ids.len()).collect();
         for part in run.backend.plan(&lengths, 1) {
-            run.batch(worker, &part, &mut rows, stop)?;
+            run.batch(worker, &part, &mut rows, stop, clock)?;
         }
         Ok(rows)
     }
@@ -249,7 +256,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Runs the tokens of a part and puts their rows into `rows`.
-    fn batch(&self, worker: &mut Worker, part: &PlannedBatch, rows: &mut Rows, stop: &StopSignal) -> Result<()> {
+    fn batch(
+        &self,
+        worker: &mut Worker,
+        part: &PlannedBatch,
+        rows: &mut Rows,
+        stop: &StopSignal,
+        clock: &mut Stopwatch<'_>,
+    ) -> Result<()> {
         let options = RunOptions::new()
             .map_err(|error| EmbeddingError::inference_failed("a run could not be prepared").caused_by(error))?;
         let options = Arc::new(options);
@@ -262,7 +276,8 @@ impl Run<'_> {
         let tokens: Vec<TokenRow<'_>> =
             part.texts.iter().filter_map(|index| self.tokens.get(*index)).map(|(_, row)| *row).collect();
         let layout = &self.forward.layout;
-        self.backend.run(self.number, worker, (&tokens, part.sequence), layout, &options, |batch, output, shape| {
+        let texts = (tokens.as_slice(), part.sequence);
+        self.backend.run(self.number, worker, texts, layout, (&options, clock), |batch, output, shape| {
             self.check(batch, shape)?;
             let mut scratch = Scratch::default();
             for (row, index) in part.texts.iter().enumerate() {
@@ -272,6 +287,8 @@ impl Run<'_> {
                 };
                 self.row(row, batch, output, options, &mut scratch, out)?;
             }
+            let useful = batch.spans().iter().map(ExactSizeIterator::len).sum();
+            self.forward.stages.batch(useful, batch.rows * batch.sequence);
             Ok(())
         })
     }

@@ -12,6 +12,7 @@ use crate::failover::{Failover, NotUsed};
 use crate::forward::{Forward, RowOptions};
 use crate::graph::{Architecture, PositionScheme};
 use crate::info::ModelInfo;
+use crate::linears::{LinearShape, linear_shapes};
 use crate::options::{EncodeOptions, Role};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
 use crate::precision::{self, Asked};
@@ -20,7 +21,8 @@ use crate::runtime::execution::Surroundings;
 use crate::runtime::ports::OutputKind;
 use crate::runtime::providers::ProviderRequest;
 use crate::runtime::session::LoadedSession;
-use crate::source::{self, Origin};
+use crate::source::{self, Origin, Source};
+use crate::stages::StageCounters;
 use crate::tokenization::{Bounds, Tokenization};
 use crate::weights::Weights;
 
@@ -57,6 +59,7 @@ pub struct Model {
     postprocess: Arc<Postprocess>,
     truncate_dim: Option<usize>,
     padding_id: u32,
+    source: Arc<Source>,
 }
 
 impl Model {
@@ -122,8 +125,10 @@ impl Model {
         };
         let failover = Failover::new(backends.iter().map(|backend| backend.name.clone()).collect());
         let backends = backends.into_iter().map(Arc::new).collect();
-        let forward = Arc::new(Forward { backends, failover, layout, postprocess: Arc::clone(&postprocess) });
-        let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id };
+        let stages = StageCounters::default();
+        let forward = Arc::new(Forward { backends, failover, layout, postprocess: Arc::clone(&postprocess), stages });
+        let source = blueprint.source;
+        let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id, source };
         Ok(Loaded { model, forward, session, not_used: [stepped_over, lost].concat() })
     }
 
@@ -135,6 +140,22 @@ impl Model {
     /// The model's tokenizer.
     pub fn tokenization(&self) -> &Tokenization {
         &self.tokenization
+    }
+
+    /// The linear layers that every token goes through, by shape; none of an ONNX file in which they cannot be found.
+    ///
+    /// ```
+    /// # fn main() -> oxembed::Result<()> {
+    /// let embedder = oxembed::Embedder::load("models/all-MiniLM-L6-v2")?;
+    /// let shapes = embedder.model().linear_shapes();
+    /// let products: usize = shapes.iter().map(|shape| shape.inputs * shape.outputs * shape.layers).sum();
+    /// // Six layers: four products of the width 384 with itself, and one to the inner width 1536 and back.
+    /// assert_eq!(products, 6 * (4 * 384 * 384 + 2 * 384 * 1536));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn linear_shapes(&self) -> Vec<LinearShape> {
+        linear_shapes(&self.source.origin)
     }
 
     /// The id that shorter texts are filled up with.

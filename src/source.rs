@@ -36,6 +36,12 @@ pub struct Source {
     pub architecture: Option<Architecture>,
 }
 
+impl std::fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// Where a graph comes from.
 #[derive(Clone)]
 pub enum Origin {

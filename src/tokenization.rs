@@ -6,6 +6,7 @@ mod quiet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokenizers::{Encoding, PostProcessor, Tokenizer, TruncationDirection};
 
@@ -58,6 +59,8 @@ pub enum Truncation {
 #[derive(Debug, Clone, Default)]
 pub struct TokenizedTexts {
     texts: Vec<TokenizedText>,
+    /// What the threads that made them worked, together.
+    work: Duration,
 }
 
 /// The tokens of one text.
@@ -87,6 +90,11 @@ impl TokenizedTexts {
     /// Number of texts.
     pub fn len(&self) -> usize {
         self.texts.len()
+    }
+
+    /// The time that the threads worked which made these tokens, added up.
+    pub fn work(&self) -> Duration {
+        self.work
     }
 
     /// The texts, one by one.
@@ -250,6 +258,7 @@ impl Tokenization {
         threads: usize,
         watch: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<TokenizedTexts> {
+        let start = Instant::now();
         let chunks = texts.len().div_ceil(CHUNK);
         let threads = threads.min(chunks);
         if threads <= 1 {
@@ -260,7 +269,7 @@ impl Tokenization {
                 }
                 tokens.extend(self.encode_chunk(prompt, chunk, number * CHUNK)?);
             }
-            return Ok(TokenizedTexts { texts: tokens });
+            return Ok(TokenizedTexts { texts: tokens, work: start.elapsed() });
         }
         self.encode_in_parallel(prompt, texts, threads, watch)
     }
@@ -282,8 +291,9 @@ impl Tokenization {
                     while !stop.load(Ordering::Relaxed) {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         let Some(chunk) = chunks.get(number) else { return };
+                        let start = Instant::now();
                         let tokens = self.encode_chunk(prompt, chunk, number * CHUNK);
-                        if sender.send((number, tokens)).is_err() {
+                        if sender.send((number, tokens, start.elapsed())).is_err() {
                             return;
                         }
                     }
@@ -291,7 +301,9 @@ impl Tokenization {
             }
             drop(sender);
             let mut done: Vec<Option<Vec<TokenizedText>>> = vec![None; chunks.len()];
-            for (number, tokens) in receiver {
+            let mut work = Duration::ZERO;
+            for (number, tokens, time) in receiver {
+                work += time;
                 let tokens = tokens.inspect_err(|_| stop.store(true, Ordering::Relaxed))?;
                 if let Some(slot) = done.get_mut(number) {
                     *slot = Some(tokens);
@@ -302,7 +314,7 @@ impl Tokenization {
                 }
             }
             let texts: Vec<TokenizedText> = done.into_iter().flatten().flatten().collect();
-            Ok(TokenizedTexts { texts })
+            Ok(TokenizedTexts { texts, work })
         })
     }
 

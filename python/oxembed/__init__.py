@@ -32,6 +32,7 @@ from oxembed.results import (
     HealthStatus,
     ModelInfo,
 )
+from oxembed.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from oxembed import providers
@@ -65,6 +66,7 @@ __all__ = [
     "QuantizationReport",
     "ServiceUnavailableError",
     "SessionPlacement",
+    "StageTimes",
     "UnusedProvider",
     "Usage",
     "Verification",

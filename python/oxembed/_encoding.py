@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from oxembed._options import Checked, VectorOptions
 
 _MANY_DIMENSIONS = 1 << 30
+TRUNCATION_WARNING = (
+    "%s longer than %d tokens and cut; what was cut off has no part in the vectors. Split long texts, or pass "
+    "truncation='error' to be told which one is too long"
+)
 
 
 class Encoding(Introspection):
@@ -116,12 +120,7 @@ class Encoding(Introspection):
         import logging
 
         what = f"{truncated} of {total} texts were" if total != 1 else "the text was"
-        logging.getLogger("oxembed").warning(
-            "%s longer than %d tokens and cut; what was cut off has no part in the vectors. Split long texts, or pass "
-            "truncation='error' to be told which one is too long",
-            what,
-            self.max_seq_length,
-        )
+        logging.getLogger("oxembed").warning(TRUNCATION_WARNING, what, self.max_seq_length)
 
     def _encode_chunks(
         self, texts: Iterable[object], size: int, options: Checked, convert: Conversion

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from oxembed._options import optional_positive_int, positive_int
 from oxembed._texts import strings
 from oxembed.placement import Placement
 from oxembed.results import HealthStatus, ModelInfo
+from oxembed.stage_times import StageTimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -219,6 +220,27 @@ class Introspection:
         """
         with NativeCall():
             return Placement.from_core(self._engine.core.placement())
+
+    def stage_times(self) -> StageTimes:
+        """What the time went into since the model was loaded, and what was done in it: always counted, cheap to ask.
+
+        A service that reads it every minute and takes the difference sees where its time goes: much `wait` means that
+        callers stand in line, `padded_tokens` far above `tokens` that texts of very different lengths are computed
+        together. Counting begins anew in a forked child and in an unpickled copy, which load the model for themselves.
+
+        Returns:
+            Times in seconds, added up over threads, and counts.
+
+        Example:
+            >>> from oxembed import Embedder
+            >>> model = Embedder()
+            >>> vectors = model.encode(["one", "two", "two"])
+            >>> times = model.stage_times()
+            >>> times.calls, times.texts, times.tokens   # "two" is computed once
+            (1, 3, 6)
+        """
+        with NativeCall():
+            return StageTimes(**cast("dict[str, Any]", self._engine.core.stages()))
 
     def warm_up(self, max_length: int | None = None, batch_sizes: Iterable[int] | None = None) -> int:
         """Compile now what the provider would compile in the first calls; the CPU has nothing to compile.

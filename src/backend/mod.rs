@@ -22,6 +22,7 @@ use crate::runtime::execution::Execution;
 use crate::runtime::placement::Placement;
 use crate::runtime::session::SessionFactory;
 use crate::schedule::{Limits, TOKEN_BUDGET, plan};
+use crate::stages::{Stage, Stopwatch};
 
 /// A model on a provider.
 pub struct Backend {
@@ -73,7 +74,7 @@ impl Backend {
     }
 
     /// Runs `tokens` as one batch, padded to at least `sequence` tokens where shapes are fixed, and gives the output to
-    /// `read`.
+    /// `read`. What each step takes goes to `clock`, waiting for a shared session left out.
     ///
     /// # Errors
     /// As [`LoadedSession::run`]; `ProviderUnavailable` where a session cannot be made.
@@ -83,15 +84,17 @@ impl Backend {
         worker: &mut Worker,
         (tokens, sequence): (&[TokenRow<'_>], usize),
         layout: &Layout,
-        options: &RunOptions,
+        (options, clock): (&RunOptions, &mut Stopwatch<'_>),
         read: impl FnOnce(&Batch, &[f32], &[i64]) -> Result<T>,
     ) -> Result<T> {
         let ports = &self.interface.ports;
         let (ladder, kept) = match &self.sessions {
             Sessions::OfWorkers(factory) => {
                 let batch = Batch::pad(tokens, layout);
+                clock.lap(Stage::Copy);
                 let session = worker.session(number, factory)?;
-                return session.run(ports, &batch, options, |output, shape| read(&batch, output, shape));
+                clock.skip();
+                return session.run(ports, &batch, options, clock, |output, shape| read(&batch, output, shape));
             }
             Sessions::Shared { ladder, kept, .. } => (ladder, kept),
         };
@@ -107,10 +110,12 @@ impl Backend {
                 (Some(shape), Batch::pad_to(shape, tokens, layout))
             }
         };
+        clock.lap(Stage::Copy);
         let mut kept = lock(kept);
         let session = kept.session(&self.blueprint, &self.execution, shape)?;
+        clock.skip();
         // Its output is the device's until it is read, so the others wait for that too.
-        let outcome = session.run(ports, &batch, options, |output, shape| read(&batch, output, shape));
+        let outcome = session.run(ports, &batch, options, clock, |output, shape| read(&batch, output, shape));
         if matches!(outcome, Err(EmbeddingError::InferenceFailed { .. })) {
             kept.forget(shape);
         }
@@ -132,6 +137,14 @@ impl Backend {
             kept.session(&self.blueprint, &self.execution, shape)?;
         }
         Ok(kept.len())
+    }
+
+    /// What makes the sessions of workers, where each has its own.
+    pub fn factory_of_workers(&self) -> Option<&Arc<SessionFactory>> {
+        match &self.sessions {
+            Sessions::OfWorkers(factory) => Some(factory),
+            Sessions::Shared { .. } => None,
+        }
     }
 
     /// Where the nodes of its sessions are.

@@ -12,6 +12,7 @@ use crate::forward::{BatchWork, Forward, RowOptions};
 use crate::postprocess::Postprocess;
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::session::LoadedSession;
+use crate::stages::StageCounters;
 use crate::tokenization::Tokenization;
 
 /// The least cosine to the CPU's vector of a text.
@@ -122,6 +123,8 @@ impl Probe<'_> {
             failover: Failover::new(vec![name]),
             layout: self.layout,
             postprocess: Arc::clone(&self.postprocess),
+            // A trial is nobody's work.
+            stages: StageCounters::default(),
         };
         let mut seconds = Vec::new();
         let mut rows = Vec::new();

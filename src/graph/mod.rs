@@ -22,6 +22,7 @@ mod mpnet;
 mod nomic_bert;
 mod norm;
 mod part;
+mod product;
 mod rotary;
 mod settings;
 mod target;
@@ -31,6 +32,7 @@ mod writer;
 pub use builder::{Initializer, InitializerData, WrittenGraph};
 pub use linear::{LINEAR_OPERATOR, OPERATOR_DOMAIN, PRODUCTS_ATTRIBUTE, SITE_ATTRIBUTE};
 pub use part::{Part, Site};
+pub use product::{PRODUCT_INPUT, PRODUCT_WEIGHTS, product_graph};
 pub use target::{Arithmetic, Batches, Dialect, Linears, Lookup, Padding, StaticShape, Target};
 pub use transformer::Linear;
 

@@ -206,6 +206,27 @@ impl PyEmbedder {
         results::placement(py, &report)
     }
 
+    /// What its time went into, in seconds, and what it did in it.
+    fn stages<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        results::stages(py, &self.embedder.stages())
+    }
+
+    /// Inputs, outputs and number of the linear layers of each shape.
+    fn linear_shapes(&self) -> Vec<(usize, usize, usize)> {
+        let shapes = self.embedder.model().linear_shapes();
+        shapes.iter().map(|shape| (shape.inputs, shape.outputs, shape.layers)).collect()
+    }
+
+    /// Operators, their seconds and nodes, by ONNX Runtime's profile of a session of its own.
+    fn operator_times(&self, py: Python<'_>, texts: &Bound<'_, PyAny>) -> PyResult<Vec<(String, f64, u64)>> {
+        let texts = Texts::collect(texts)?;
+        let texts = texts.as_strs(py)?;
+        let mut attention = Attention::new(None, None);
+        let times = py.detach(|| self.embedder.operator_times(&texts, &mut |done| attention.look_up(done)));
+        let times = attention.outcome(py, times)?;
+        Ok(times.into_iter().map(|one| (one.operator, one.time.as_secs_f64(), one.nodes)).collect())
+    }
+
     /// Makes the sessions of a provider that compiles one for each shape.
     #[pyo3(signature = (*, max_length, batch_sizes))]
     #[allow(clippy::needless_pass_by_value)] // The interpreter hands arguments over.

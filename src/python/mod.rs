@@ -6,6 +6,7 @@ mod embedder;
 mod exceptions;
 mod export;
 mod inspect;
+mod linears;
 mod quantization;
 mod results;
 mod texts;
@@ -33,6 +34,7 @@ fn known_model_types() -> Vec<&'static str> {
 #[pymodule(gil_used = false)]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("FULL_BATCH", crate::schedule::TOKEN_BUDGET)?;
     module.add_class::<embedder::PyEmbedder>()?;
     module.add_class::<cancellation::CancellationToken>()?;
     module.add_class::<results::Usage>()?;
@@ -42,6 +44,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(quantization::quantize, module)?)?;
     module.add_function(wrap_pyfunction!(quantization::read_calibration, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::diagnose, module)?)?;
+    module.add_function(wrap_pyfunction!(linears::products_per_second, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::provider_table, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::int8_support, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)

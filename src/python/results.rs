@@ -9,6 +9,7 @@ use crate::info::ModelInfo;
 use crate::options;
 use crate::quantize::Quality;
 use crate::runtime::placement::Placement;
+use crate::stages::Stages;
 
 /// What a call took.
 #[pyclass(frozen, module = "oxembed._core")]
@@ -120,6 +121,26 @@ fn session_placement<'py>(py: Python<'py>, placement: &Placement) -> PyResult<Bo
     dict.set_item("providers", placement.providers.clone())?;
     dict.set_item("work", placement.work.clone())?;
     dict.set_item("nodes", placement.nodes())?;
+    Ok(dict)
+}
+
+/// `stages()` as a dict of counts, and of times in seconds.
+pub fn stages<'py>(py: Python<'py>, stages: &Stages) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    let Stages { calls, texts, truncated_texts, batches, tokens, padded_tokens, .. } = *stages;
+    dict.set_item("calls", calls)?;
+    dict.set_item("texts", texts)?;
+    dict.set_item("truncated_texts", truncated_texts)?;
+    dict.set_item("batches", batches)?;
+    dict.set_item("tokens", tokens)?;
+    dict.set_item("padded_tokens", padded_tokens)?;
+    let Stages { tokenize, plan, copy, run, pool, wait, .. } = *stages;
+    dict.set_item("tokenize", tokenize.as_secs_f64())?;
+    dict.set_item("plan", plan.as_secs_f64())?;
+    dict.set_item("copy", copy.as_secs_f64())?;
+    dict.set_item("run", run.as_secs_f64())?;
+    dict.set_item("pool", pool.as_secs_f64())?;
+    dict.set_item("wait", wait.as_secs_f64())?;
     Ok(dict)
 }
 

@@ -14,6 +14,7 @@ use crate::runtime::execution::Execution;
 use crate::runtime::library::library;
 use crate::runtime::ports::discover;
 use crate::runtime::session::{Graph, LoadedSession, LongGraph, SessionFactory};
+use crate::stages::{StageCounters, Stopwatch};
 use crate::weights::Weights;
 
 /// A fixture's model, packed or not, with its tokens' vectors for ids.
@@ -60,7 +61,9 @@ impl Fixture {
             };
             Ok(rows.iter().enumerate().map(row).collect())
         };
-        self.session.run(&found.ports, &batch, &RunOptions::new().unwrap(), read).unwrap()
+        let counters = StageCounters::default();
+        let clock = &mut Stopwatch::start(&counters);
+        self.session.run(&found.ports, &batch, &RunOptions::new().unwrap(), clock, read).unwrap()
     }
 }
 

@@ -16,4 +16,5 @@ pub mod ports;
 pub mod providers;
 pub mod session;
 mod status;
+mod waiting;
 pub mod work;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::waiting::Waiting;
 use crate::error::{EmbeddingError, Result};
 
 /// How often a waiting call looks up.
@@ -78,6 +79,7 @@ impl StopSignal {
 struct Call<O> {
     results: Sender<(usize, Result<O>)>,
     cancelled: AtomicBool,
+    waiting: Waiting,
 }
 
 /// A batch on its way to a worker: whose it is and which of its batches.
@@ -140,19 +142,24 @@ impl<E: Engine> Pool<E> {
     }
 
     /// Runs the batches of one call. `look` is called on this thread with every output as it arrives, in any order, with
-    /// the number of its batch, and with nothing every 50 ms while none arrives; it says whether to go on.
+    /// the number of its batch, and with nothing every 50 ms while none arrives; it says whether to go on. Returns how long
+    /// the call waited while none of its batches was being worked on.
     ///
     /// # Errors
     /// The first error of any batch; `Cancelled` where `look` breaks. The call's other batches are given up.
-    pub fn run(&self, works: Vec<E::Work>, look: &mut Look<'_, E::Output>) -> Result<()> {
+    pub fn run(&self, works: Vec<E::Work>, look: &mut Look<'_, E::Output>) -> Result<Duration> {
+        let mut waited = Duration::ZERO;
         if works.is_empty() {
-            return Ok(());
+            return Ok(waited);
         }
         let (handle, mut waiting) = self.submit(works)?;
         while waiting > 0 {
             let arrived = match handle.results.recv_timeout(LOOK_UP) {
                 Ok((number, output)) => {
                     waiting -= 1;
+                    if waiting == 0 {
+                        waited = handle.call.waiting.total();
+                    }
                     Some((number, output?))
                 }
                 Err(RecvTimeoutError::Timeout) => None,
@@ -164,12 +171,12 @@ impl<E: Engine> Pool<E> {
                 return Err(EmbeddingError::Cancelled);
             }
         }
-        Ok(())
+        Ok(waited)
     }
 
     fn submit(&self, works: Vec<E::Work>) -> Result<(Handle<'_, E>, usize)> {
         let (results, receiver) = channel();
-        let call = Arc::new(Call { results, cancelled: AtomicBool::new(false) });
+        let call = Arc::new(Call { results, cancelled: AtomicBool::new(false), waiting: Waiting::new() });
         let waiting = works.len();
         let items: Pending<E> = works
             .into_iter()
@@ -266,7 +273,12 @@ impl<E: Engine> Shared<E> {
                 worker = None;
                 Err(EmbeddingError::internal("a worker panicked while it ran a batch"))
             });
-            lock(&self.state).running.retain(|running| running.number != run);
+            let mut state = lock(&self.state);
+            state.running.retain(|running| running.number != run);
+            for item in &items {
+                item.call.waiting.left();
+            }
+            drop(state);
             report(items, outcome);
         }
     }
@@ -290,6 +302,9 @@ impl<E: Engine> Shared<E> {
             if let Some(items) = state.next_items(&self.engine) {
                 let number = state.next_run;
                 state.next_run += 1;
+                for item in &items {
+                    item.call.waiting.taken();
+                }
                 let stop = Arc::new(StopSignal::default());
                 let calls = items.iter().map(|item| Arc::clone(&item.call)).collect();
                 state.running.push(Running { number, calls, stop: Arc::clone(&stop) });

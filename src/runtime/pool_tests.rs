@@ -111,6 +111,28 @@ fn a_small_call_is_not_behind_a_large_one() {
 }
 
 #[test]
+fn a_call_waits_while_the_worker_is_at_another() {
+    let engine = Arc::new(Adder { slow: true, ..Adder::default() });
+    let pool = &Pool::new(engine, 1);
+    let start = Instant::now();
+    let calls: Vec<(Duration, Duration)> = thread::scope(|scope| {
+        let call = || {
+            let start = Instant::now();
+            // Too large to be joined.
+            let waited = pool.run(vec![vec![1, 1, 1]; 6], &mut |_| ControlFlow::Continue(())).unwrap();
+            (waited, start.elapsed())
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(call)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let whole = start.elapsed();
+    let worked: Duration = calls.iter().map(|(waited, elapsed)| elapsed.checked_sub(*waited).unwrap()).sum();
+    // It was at one of the calls at any time, and slept in each of 24 batches.
+    assert!(worked <= whole, "{worked:?} of {whole:?}");
+    assert!(worked >= Duration::from_millis(24 * 5), "{worked:?}");
+}
+
+#[test]
 fn batches_of_one_call_are_for_several_workers() {
     let engine = Arc::new(Adder { slow: true, ..Adder::default() });
     let pool = Pool::new(Arc::clone(&engine), 2);

@@ -1,6 +1,6 @@
 //! Making sessions over one model and running batches in them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
@@ -15,6 +15,7 @@ use super::operator::{PackedSites, domain};
 use crate::batch::Batch;
 use crate::error::{EmbeddingError, Result};
 use crate::schedule::TOKEN_BUDGET;
+use crate::stages::{Stage, Stopwatch};
 
 /// Where the graph comes from.
 #[derive(Debug)]
@@ -66,17 +67,34 @@ impl SessionFactory {
     /// `InvalidModel` where ONNX Runtime refuses an ONNX file, `InferenceFailed` where it refuses a written graph,
     /// `ProviderUnavailable` where it is another provider than the CPU that does.
     pub fn create(self: &Arc<Self>, threads: usize) -> Result<LoadedSession> {
-        let model = match &self.graph {
-            Graph::Written { model, .. } => model.as_slice(),
-            Graph::File(_) => &[],
-        };
-        let session = self.session(threads, model)?;
+        let session = self.session(threads, self.written(), None)?;
         Ok(LoadedSession { session, long: None, threads, factory: Arc::clone(self) })
     }
 
+    /// A session of its own that writes a profile to a file whose name begins with `prefix`.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub fn profiled(self: &Arc<Self>, threads: usize, prefix: &Path) -> Result<LoadedSession> {
+        let session = self.session(threads, self.written(), Some(prefix))?;
+        Ok(LoadedSession { session, long: None, threads, factory: Arc::clone(self) })
+    }
+
+    /// The serialized graph, where we wrote it.
+    fn written(&self) -> &[u8] {
+        match &self.graph {
+            Graph::Written { model, .. } => model.as_slice(),
+            Graph::File(_) => &[],
+        }
+    }
+
     /// A session over the written graph `model`, or over the ONNX file.
-    fn session(&self, threads: usize, model: &[u8]) -> Result<Session> {
-        let session = self.builder(threads).and_then(|mut builder| match &self.graph {
+    fn session(&self, threads: usize, model: &[u8], profile: Option<&Path>) -> Result<Session> {
+        let builder = self.builder(threads).and_then(|builder| match profile {
+            Some(prefix) => Ok(builder.with_profiling(prefix)?),
+            None => Ok(builder),
+        });
+        let session = builder.and_then(|mut builder| match &self.graph {
             Graph::Written { .. } => builder.commit_from_memory(model),
             Graph::File(path) => builder.commit_from_file(path),
         });
@@ -184,12 +202,23 @@ impl LoadedSession {
         self.session
     }
 
+    /// Ends the profile of a session that was made with one; returns its file.
+    ///
+    /// # Errors
+    /// `InferenceFailed` where it cannot be written.
+    pub fn end_profile(&mut self) -> Result<String> {
+        self.session.end_profiling().map_err(|error| {
+            EmbeddingError::inference_failed(format!("ONNX Runtime's profile cannot be written: {error}"))
+                .caused_by(error)
+        })
+    }
+
     /// ONNX Runtime's session, for reading its placement.
     pub fn session(&self) -> &Session {
         &self.session
     }
 
-    /// Runs `batch` and gives its output to `read`: the numbers as `f32` and the shape.
+    /// Runs `batch` and gives its output to `read`: the numbers as `f32` and the shape. What each step takes goes to `clock`.
     ///
     /// # Errors
     /// `Cancelled` where `run_options` were terminated, `InferenceFailed` otherwise.
@@ -198,6 +227,7 @@ impl LoadedSession {
         ports: &Ports,
         batch: &Batch,
         run_options: &RunOptions,
+        clock: &mut Stopwatch<'_>,
         read: impl FnOnce(&[f32], &[i64]) -> Result<T>,
     ) -> Result<T> {
         let failed = |error: ort::Error| {
@@ -207,13 +237,17 @@ impl LoadedSession {
             let shape = [batch.rows, batch.sequence];
             EmbeddingError::inference_failed(format!("a batch of shape {shape:?} failed: {error}")).caused_by(error)
         };
-        let session = self.session_for(batch)?;
         let inputs = ports.inputs(batch).map_err(failed)?;
-        let outputs = session.run_with_options(inputs, run_options).map_err(failed)?;
+        clock.lap(Stage::Copy);
+        let session = self.session_for(batch)?;
+        clock.skip();
+        let outputs = session.run_with_options(inputs, run_options);
+        clock.lap(Stage::Run);
+        let outputs = outputs.map_err(failed)?;
         let output = outputs
             .get(&ports.output)
             .ok_or_else(|| EmbeddingError::inference_failed(format!("the output {:?} is missing", ports.output)))?;
-        match ports.output_type {
+        let outcome = match ports.output_type {
             OutputType::Float32 => {
                 let (shape, values) = output.try_extract_tensor::<f32>().map_err(failed)?;
                 read(values, shape)
@@ -222,7 +256,9 @@ impl LoadedSession {
                 let (shape, values) = output.try_extract_tensor::<half::f16>().map_err(failed)?;
                 read(&half::slice::HalfFloatSliceExt::to_f32_vec(values), shape)
             }
-        }
+        };
+        clock.lap(Stage::Pool);
+        outcome
     }
 }
 
@@ -235,7 +271,7 @@ impl LoadedSession {
         }
         let session = match self.long.take() {
             Some(session) => session,
-            None => self.factory.session(self.threads, &(long.0)()?)?,
+            None => self.factory.session(self.threads, &(long.0)()?, None)?,
         };
         Ok(self.long.insert(session))
     }

@@ -4,6 +4,7 @@ Kept apart, so that `oxembed --help` and a mistyped option do not wait for numpy
 """
 
 from oxembed._arguments import (
+    bench,
     calibrate,
     doctor,
     download,
@@ -17,6 +18,6 @@ from oxembed._arguments import (
     verify,
 )
 
-COMMANDS = (embed, search, info, doctor, models, download, inspect, verify, calibrate, export, quantize)
+COMMANDS = (embed, search, info, doctor, models, download, inspect, verify, calibrate, export, quantize, bench)
 
 __all__ = ["COMMANDS"]

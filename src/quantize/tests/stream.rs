@@ -14,6 +14,7 @@ use crate::runtime::initializers::Initializers;
 use crate::runtime::library::library;
 use crate::runtime::ports::discover;
 use crate::runtime::session::{Graph, SessionFactory};
+use crate::stages::{StageCounters, Stopwatch};
 use crate::weights::Weights;
 
 const FIXTURES: [(&str, &str); 9] = [
@@ -62,7 +63,9 @@ fn whole(model: &Model, target: &Target, batch: &Batch) -> Vec<f32> {
     let execution = Execution::cpu("float32").unwrap();
     let mut session = Arc::new(SessionFactory::new(library(None).unwrap(), graph, execution)).create(1).unwrap();
     let found = discover(Path::new("written"), &session.inputs(), &session.outputs()).unwrap();
-    session.run(&found.ports, batch, &RunOptions::new().unwrap(), |values, _| Ok(values.to_vec())).unwrap()
+    let (options, counters) = (RunOptions::new().unwrap(), StageCounters::default());
+    let clock = &mut Stopwatch::start(&counters);
+    session.run(&found.ports, batch, &options, clock, |values, _| Ok(values.to_vec())).unwrap()
 }
 
 #[test]

@@ -1,0 +1,1 @@
+"""What `oxembed bench` and the scripts in `benches/python` measure with; nothing else imports it."""
