@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from pytest_benchmark.logger import PytestBenchmarkWarning
 
 # Its modules import each other by name, as the scripts beside them do.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -29,6 +31,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--threads", type=positive, help="threads of every side (default: all)")
     group.addoption("--rounds", type=positive, help="rounds of every workload (default: each workload's own number)")
     group.addoption("--texts", type=positive, help="only so many texts of each corpus, and callers of a crowd")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A test that fails has no benchmark; that warning, as an error, would hide what it failed by."""
+    config.addinivalue_line("filterwarnings", "default::pytest_benchmark.logger.PytestBenchmarkWarning")
+    # It is given after pytest has left its own filters, too.
+    warnings.simplefilter("default", PytestBenchmarkWarning)
 
 
 @pytest.fixture(scope="session")

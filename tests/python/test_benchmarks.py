@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +20,25 @@ ROOT = Path(__file__).resolve().parents[2]
 BENCHES = ROOT / "benches" / "python"
 SIDES = {"oxembed", "oxembed int8", "onnxruntime at its best", "onnxruntime naive"}
 
-# The modules of the benchmarks import each other by name, from a folder that tests do not see.
-IN_BENCHES = "import sys; sys.path.insert(0, sys.argv[1]); "
+
+def module(name: str) -> Any:
+    """A module of the benchmarks that imports no other of them; they are in no package."""
+    spec = importlib.util.spec_from_file_location(f"benches_{name}", BENCHES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = loaded  # dataclasses look there
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
+RECORD, SIDES_MODULE, TIMING = module("record"), module("sides"), module("timing")
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a step."""
     command = [sys.executable, str(BENCHES / f"{script}.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
-
-
-def said(code: str, *arguments: str) -> str:
-    """What code prints that may import the modules of the benchmarks."""
-    command = [sys.executable, "-c", IN_BENCHES + code, str(BENCHES), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def numbers(value: Any) -> Iterator[float]:
@@ -82,7 +87,7 @@ def test_throughput(tmp_path: Path) -> None:
             row["texts_per_second"]["median"] * workload["tokens"] / 3
         )
         assert row["peak_memory_mib"] > 20
-        assert 0.98 if "int8" in name else 0.999 < row["smallest_cosine"] <= 1 + 1e-6
+        assert (0.98 if "int8" in name else 0.999) < row["smallest_cosine"] <= 1 + 1e-6
 
 
 def test_latency_and_concurrency(tmp_path: Path) -> None:
@@ -156,30 +161,36 @@ def test_wrong_vectors_are_no_result(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-@pytest.mark.parametrize("broken", ["[[0, 1]]", "[[float('nan'), 0]]", "[[1, 0], [1, 0]]"])
-def test_what_disqualifies(broken: str) -> None:
-    code = (
-        "import numpy as np, sides\ntry: sides.smallest_cosine('onnxruntime naive', np.array({}), np.array([[1, 0]]))\n"
-    )
-    assert said(code.format(broken) + "except sides.WrongVectorsError as error: print('refused:', error)").startswith(
-        "refused: onnxruntime naive: "
-    )
+@pytest.mark.parametrize("broken", [[[0, 1]], [[float("nan"), 0]], [[1, 0], [1, 0]]])
+def test_what_disqualifies(broken: list[list[float]]) -> None:
+    with pytest.raises(SIDES_MODULE.WrongVectorsError, match=r"^onnxruntime naive: "):
+        SIDES_MODULE.smallest_cosine("onnxruntime naive", np.array(broken), np.array([[1, 0]]))
 
 
 def test_every_round_begins_with_another_side() -> None:
-    code = """
-import timing
-calls = []
-def side(name):
-    def prepare(number):
-        calls.append(f"prepare {name}{number}")
-        return lambda: calls.append(f"{name}{number}") or len(calls)
-    return prepare
-runs = timing.in_turn({"a": side("a"), "b": side("b")}, rounds=2, warm_ups=1)
-print([call for call in calls if "prepare" not in call], len(runs["a"].seconds), len(runs["b"].results))
-print(timing.ratios({"a": [1.0, 2.0], "b": [2.0, 6.0]}, "a", "b"))
-"""
-    assert said(code).splitlines() == ["['b-1', 'a-1', 'a0', 'b0', 'b1', 'a1'] 2 2", "[2.0, 3.0]"]
+    calls: list[str] = []
+
+    def side(name: str) -> Callable[[int], Callable[[], int]]:
+        def prepare(number: int) -> Callable[[], int]:
+            def call() -> int:
+                calls.append(f"{name}{number}")
+                return number
+
+            return call
+
+        return prepare
+
+    runs = TIMING.in_turn({"a": side("a"), "b": side("b")}, rounds=2, warm_ups=1)
+    assert calls == ["b-1", "a-1", "a0", "b0", "b1", "a1"]
+    assert [run.results for run in runs.values()] == [[0, 1], [0, 1]]
+    assert all(len(run.seconds) == len(run.processor_seconds) == 2 for run in runs.values())
+
+
+def test_a_ratio_is_one_of_the_same_round() -> None:
+    times = {"a": [1.0, 2.0, 4.0], "b": [2.0, 6.0, 4.0]}
+    assert TIMING.ratios(times, "a", "b") == [2.0, 3.0, 1.0]
+    # The rounds' ratios are 3, 1 and 1; the ratio of the medians would be 3.
+    assert TIMING.ratio({"a": [1.0, 10.0, 1.0], "b": [3.0, 10.0, 1.0]}, "a", "b") == 1.0
 
 
 GOOD = {
@@ -194,10 +205,15 @@ GOOD = {
 }
 
 
+def test_the_reader_reads(tmp_path: Path) -> None:
+    file = tmp_path / "latency.json"
+    file.write_text(json.dumps(GOOD), encoding="utf-8")
+    assert RECORD.read(file)._asdict() == GOOD
+
+
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({}, "read"),
         ({"seconds": "long"}, "seconds has a value of the wrong kind: 'long'"),
         ({"seconds": -1.0}, "seconds must be a time, not -1.0"),
         ({"seconds": True}, "seconds has a value of the wrong kind: True"),
@@ -209,27 +225,24 @@ GOOD = {
 def test_the_reader_is_strict(change: dict[str, Any], problem: str, tmp_path: Path) -> None:
     file = tmp_path / "latency.json"
     file.write_text(json.dumps({**GOOD, **change}), encoding="utf-8")
-    code = """
-import pathlib, record
-try: print("read", record.read(pathlib.Path(sys.argv[2])).step)
-except record.RecordError as error: print(error)
-"""
-    assert problem in said(code, str(file))
+    with pytest.raises(RECORD.RecordError, match=re.escape(problem)):
+        RECORD.read(file)
 
 
 def test_what_is_no_file_of_a_step(tmp_path: Path) -> None:
+    with pytest.raises(RECORD.RecordError, match=r"there is no file .*: run `make bench`"):
+        RECORD.read(tmp_path / "absent.json")
     (tmp_path / "text.json").write_text("{", encoding="utf-8")
-    code = """
-import pathlib, record
-for name in ("absent.json", "text.json"):
-    try: record.read(pathlib.Path(sys.argv[2]) / name)
-    except record.RecordError as error: print(error)
-try: record.write(pathlib.Path(sys.argv[2]) / "new.json", "s", "c", 1.0, {"rate": float("nan")})
-except ValueError as error: print("refused:", error)
-"""
-    absent, broken, refused = said(code, str(tmp_path)).splitlines()
-    assert "there is no file" in absent
-    assert "run `make bench`" in absent
-    assert "is not JSON" in broken
-    assert refused.startswith("refused: ")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["text.json"]
+    with pytest.raises(RECORD.RecordError, match="is not JSON"):
+        RECORD.read(tmp_path / "text.json")
+
+
+def test_what_is_no_number_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        RECORD.write(tmp_path / "new.json", "latency", "python x", 1.0, {"rate": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_summary() -> None:
+    # The quartiles of 1, 2, 4, 8, 16 are 2 and 8.
+    assert RECORD.summary([16, 1, 8, 2, 4]) == {"median": 4, "spread": 1.5, "rounds": 5}
