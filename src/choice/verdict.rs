@@ -193,3 +193,64 @@ fn machine() -> String {
     let processor = processor.lines().find(|line| line.starts_with("model name")).unwrap_or_default().to_owned();
     format!("{} {} {} {processor}", std::env::consts::OS, std::env::consts::ARCH, id.trim())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Trial, Verdict, VerdictFile};
+
+    fn number() -> impl Strategy<Value = Option<f64>> {
+        prop::option::of(prop_oneof![any::<f64>().prop_filter("JSON has it", |number| number.is_finite()), Just(-0.0)])
+    }
+
+    fn trial() -> impl Strategy<Value = Trial> {
+        let parts = (any::<String>(), number(), number(), any::<Option<String>>());
+        parts.prop_map(|(provider, faster, cosine, problem)| Trial { provider, faster, cosine, problem })
+    }
+
+    fn verdict() -> impl Strategy<Value = Verdict> {
+        let parts = (any::<String>(), any::<String>(), prop::collection::vec(trial(), 0..4));
+        parts.prop_map(|(provider, device, trials)| Verdict { provider, device, trials })
+    }
+
+    fn file(folder: &tempfile::TempDir) -> VerdictFile {
+        VerdictFile { path: folder.path().join("verdict.json") }
+    }
+
+    proptest! {
+        #[test]
+        fn a_verdict_is_read_as_it_was_written_and_names_each_loser(verdict in verdict()) {
+            let folder = tempfile::tempdir().unwrap();
+            file(&folder).write(&verdict);
+            prop_assert_eq!(file(&folder).read(), Some(verdict.clone()));
+            let lost: Vec<String> = verdict.not_used().into_iter().map(|not| not.provider).collect();
+            let others = verdict.trials.iter().map(|trial| &trial.provider).filter(|name| **name != verdict.provider);
+            prop_assert_eq!(lost, others.cloned().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn a_part_of_a_file_is_no_verdict(verdict in verdict(), end in any::<prop::sample::Index>()) {
+            let folder = tempfile::tempdir().unwrap();
+            let bytes = serde_json::to_vec(&verdict).unwrap();
+            std::fs::write(&file(&folder).path, &bytes[..end.index(bytes.len())]).unwrap();
+            prop_assert_eq!(file(&folder).read(), None);
+        }
+
+        #[test]
+        fn other_bytes_are_a_verdict_whose_losers_can_be_told_or_none(
+            verdict in verdict(), changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let mut bytes = serde_json::to_vec(&verdict).unwrap();
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            std::fs::write(&file(&folder).path, &bytes).unwrap();
+            if let Some(found) = file(&folder).read() {
+                prop_assert!(found.not_used().len() <= found.trials.len());
+            }
+        }
+    }
+}
