@@ -200,7 +200,8 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy-corpora $(BIN)/mypy --strict data/build.py
 	@$(CHECK) mypy-benches env MYPYPATH=python:benches:benches/python $(BIN)/mypy --strict benches/python benches/peer
 	@$(CHECK) mypy-tools $(BIN)/mypy --strict $(wildcard tools/*.py)
-	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py
+	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py tests/coverage_report.py \
+		tests/mutants.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
 .PHONY: stubtest
@@ -397,6 +398,83 @@ fuzz: .make/package $(CARGO_FUZZ) ## libFuzzer on each target for FUZZ_SECONDS; 
 			$$(test -f $$dictionary && echo -dict=$$dictionary) || failed="$$failed $$target"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "Something was found, see fuzz/artifacts:$$failed" >&2; exit 1; fi
+
+##### Coverage and mutants: how much the tests see. Not a part of `make test`; they take long
+
+# cargo's own programs, where they are not installed: compiled from crates.io, once.
+CARGO_TOOLS := .make/cargo
+CARGO_LLVM_COV := cargo-llvm-cov@0.9
+CARGO_MUTANTS := cargo-mutants@27.1
+
+.make/cargo/bin/cargo-llvm-cov: .make/venv Makefile
+	@$(CHECK) --always cargo-llvm-cov $(CARGO) install --locked --root $(CARGO_TOOLS) $(CARGO_LLVM_COV)
+	@touch $@
+
+.make/cargo/bin/cargo-mutants: .make/venv Makefile
+	@$(CHECK) --always cargo-mutants $(CARGO) install --locked --root $(CARGO_TOOLS) $(CARGO_MUTANTS)
+	@touch $@
+
+# What reads the counts has to be of the LLVM that this rustc has: rustup's component, or LLVM_COV and LLVM_PROFDATA, or
+# programs with that version in their names, as Debian and others install them.
+.make/llvm-tools: Makefile
+	@mkdir -p .make
+	@if [ -n "$$LLVM_COV" ] && [ -n "$$LLVM_PROFDATA" ]; then \
+		printf 'export LLVM_COV=%q LLVM_PROFDATA=%q\n' "$$LLVM_COV" "$$LLVM_PROFDATA" >$@; \
+	elif command -v rustup >/dev/null && rustup component add llvm-tools >/dev/null 2>&1; then : >$@; \
+	else \
+		version=$$(rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'); \
+		if cov=$$(command -v llvm-cov-$$version) && data=$$(command -v llvm-profdata-$$version); then \
+			printf 'export LLVM_COV=%q LLVM_PROFDATA=%q\n' "$$cov" "$$data" >$@; \
+		else \
+			echo "No llvm-cov for the LLVM of rustc, $$version: run 'rustup component add llvm-tools'," \
+				"install llvm-$$version, or set LLVM_COV and LLVM_PROFDATA to the two programs." >&2; exit 1; \
+		fi; \
+	fi
+
+# A build, an environment and a package of its own: .venv and target stay as they are. Profiles are merged as processes
+# end, into two files for each build, as hundreds of processes write them.
+COVERAGE := .make/coverage
+COVERAGE_BIN := $(COVERAGE)/venv/$(notdir $(BIN))
+COVERAGE_MINIMUM := 90
+WITH_COVERAGE = export CARGO_TARGET_DIR="$(CURDIR)/$(COVERAGE)/target" LLVM_PROFILE_FILE_NAME='oxembed-%2m.profraw' \
+	PATH="$(CURDIR)/$(CARGO_TOOLS)/bin:$$PATH"; . .make/llvm-tools; \
+	environment=$$($(CARGO) llvm-cov show-env --sh --no-cfg-coverage) || exit 1; eval "$$environment";
+
+$(COVERAGE)/venv/ready: .make/venv pyproject.toml Makefile
+	@mkdir -p $(COVERAGE)
+	@$(RUN_PYTHON) -m venv --clear $(COVERAGE)/venv
+	@$(COVERAGE_BIN)/python -m pip --quiet install --upgrade 'pip>=25.1'
+	@$(COVERAGE_BIN)/python -m pip --quiet install --group coverage --group test
+	@touch $@
+
+# The tests of both languages run to their end, so that the report is of all of them; a failure fails the target after it.
+.PHONY: coverage
+coverage: $(CARGO_TOOLS)/bin/cargo-llvm-cov .make/llvm-tools $(COVERAGE)/venv/ready .make/maturin .make/test-provider ## lines that tests run, Rust and Python; PYTEST_ARGS as for pytest
+	@rm -rf $(COVERAGE)/target/*.profraw $(COVERAGE)/data $(COVERAGE)/dist $(COVERAGE)/report; mkdir -p $(COVERAGE)/data
+	@$(WITH_COVERAGE) $(CHECK) --always coverage-build $(BIN)/maturin build --profile dev --strip false $(LOCKED) \
+		--interpreter $(COVERAGE_BIN)/python --out $(COVERAGE)/dist
+	@$(COVERAGE_BIN)/python -m pip --quiet install --force-reinstall --no-deps $(COVERAGE)/dist/*.whl
+	@$(COVERAGE_BIN)/python -m pip --quiet install $(COVERAGE)/dist/*.whl
+	@failed=; $(WITH_COVERAGE) \
+	export OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)"; \
+	ORT_DYLIB_PATH=$$($(COVERAGE_BIN)/python -c '$(FIND_RUNTIME)') && export ORT_DYLIB_PATH || exit 1; \
+	if command -v cargo-nextest >/dev/null; then rust_tests='nextest run --cargo-quiet --status-level fail'; \
+	else rust_tests='test --quiet --lib --bins --tests --examples'; fi; \
+	$(CARGO) $$rust_tests $(LOCKED) --no-fail-fast || failed='the Rust tests'; \
+	unset ORT_DYLIB_PATH; \
+	$(COVERAGE_BIN)/coverage run -m pytest -p no:cacheprovider $(PYTEST_ARGS) || failed="$$failed the Python tests"; \
+	mkdir -p $(COVERAGE)/report && $(COVERAGE_BIN)/coverage combine --quiet && \
+	$(COVERAGE_BIN)/coverage lcov --quiet -o $(COVERAGE)/python.lcov && \
+	$(COVERAGE_BIN)/coverage html --quiet -d $(COVERAGE)/report/python && \
+	$(CARGO) llvm-cov report --lcov --output-path $(COVERAGE)/rust.lcov && \
+	$(CARGO) llvm-cov report --html --output-dir $(COVERAGE)/report/rust && \
+	$(COVERAGE_BIN)/python tests/coverage_report.py $(COVERAGE)/rust.lcov $(COVERAGE)/python.lcov \
+		--minimum $(COVERAGE_MINIMUM) --json $(COVERAGE)/coverage.json || exit 1; \
+	if [ -n "$$failed" ]; then echo "FAIL  $$failed, above" >&2; exit 1; fi
+
+.PHONY: mutants
+mutants: $(CARGO_TOOLS)/bin/cargo-mutants ## faults put into planning, pooling, config: which do no tests find? MUTANTS_ARGS="--shard 1/4"
+	@PATH="$(CURDIR)/$(CARGO_TOOLS)/bin:$$PATH" $(ANY_PYTHON) tests/mutants.py .make/mutants -- $(MUTANTS_ARGS)
 
 ##### The rest
 

@@ -113,7 +113,7 @@ impl Ladder {
             let most = self.most_rows(sequence);
             let same = rest.iter().take(most).take_while(|text| length(text) == sequence).count();
             let texts = match rest.get(..most) {
-                Some(full) if same < most && pads_little(full, sequence, length) => most,
+                Some(full) if pads_little(full, sequence, length) => most,
                 _ => texts_of_next(same, most),
             };
             let (batch, others) = rest.split_at(texts);
@@ -185,6 +185,63 @@ mod tests {
         assert_eq!(ladder.shape(1, 256), Some(StaticShape { batch: 1, sequence: 256 }));
         assert_eq!(ladder.shape(5, 33), Some(StaticShape { batch: 8, sequence: 48 }));
         assert!(ladder.plan(&[], 8).is_empty());
+    }
+
+    /// How many texts each batch of the plan has.
+    fn sizes(ladder: &Ladder, lengths: &[usize], most_shapes: usize) -> Vec<usize> {
+        ladder.plan(lengths, most_shapes).iter().map(|batch| batch.texts.len()).collect()
+    }
+
+    /// All of them where rows of padding are at most a quarter of the texts, else as many as the next smaller size.
+    #[test]
+    fn texts_of_one_length_are_cut_so_that_few_rows_are_padding() {
+        let ladder = Ladder::new(512, 32 * 32);
+        for (texts, expected) in [
+            (1, vec![1]),
+            (3, vec![1, 1, 1]),
+            (5, vec![4, 1]),
+            (6, vec![4, 1, 1]),
+            (7, vec![7]),
+            (12, vec![8, 4]),
+            (13, vec![13]),
+            (25, vec![16, 8, 1]),
+            (26, vec![26]),
+            (32, vec![32]),
+            (39, vec![32, 7]),
+        ] {
+            assert_eq!(sizes(&ladder, &vec![32; texts], usize::MAX), expected, "{texts} texts");
+        }
+    }
+
+    #[test]
+    fn a_batch_takes_shorter_texts_where_they_waste_a_quarter_of_it_at_most() {
+        // Full: 32 rows of 32 tokens, 1024 in all.
+        let ladder = Ladder::new(512, 32 * 32);
+        for (long, short, tokens, first) in [
+            (31, 1, 24, 32),  // 8 tokens wasted
+            (16, 16, 16, 32), // 256, a quarter
+            (15, 17, 16, 15), // 272
+            (1, 31, 4, 1),    // 868
+            (16, 15, 24, 16), // not full
+        ] {
+            let lengths = [vec![32; long], vec![tokens; short]].concat();
+            assert_eq!(sizes(&ladder, &lengths, usize::MAX).first(), Some(&first), "{long} long, {short} of {tokens}");
+        }
+    }
+
+    #[test]
+    fn of_too_many_shapes_every_second_length_is_left_out() {
+        let ladder = Ladder::new(512, 4096);
+        let lengths: Vec<usize> = ladder.lengths.iter().flat_map(|length| [*length; 32]).collect();
+        let sequences = |most_shapes: usize| {
+            let sequences: std::collections::BTreeSet<usize> =
+                ladder.plan(&lengths, most_shapes).iter().map(|batch| batch.sequence).collect();
+            sequences.into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(sequences(15), ladder.lengths);
+        assert_eq!(sequences(14), [4, 8, 16, 32, 64, 128, 256, 512]);
+        // Where that is still too many, three of four.
+        assert_eq!(sequences(7), [8, 32, 128, 512]);
     }
 
     /// The acceptance limit: a quarter of padding, on two thousand short texts as people write them.

@@ -127,10 +127,32 @@ mod tests {
             let total: usize = lengths.iter().sum();
             prop_assert!(padded - total <= 32 * 512 / 8);
         }
+
+        #[test]
+        fn no_batch_has_room_for_the_next_text(
+            lengths in prop::collection::vec(1usize..600, 1..300), token_budget in SMALLEST_SHARE..2000,
+        ) {
+            // Enough for one worker: then the budget is the one that was asked for.
+            prop_assume!(lengths.iter().sum::<usize>() >= token_budget);
+            let plan = plan(&lengths, Limits { token_budget, workers: 1 });
+            for batch in plan.batches().take(plan.len() - 1) {
+                let longest = batch.iter().map(|text| lengths[*text]).max().unwrap();
+                prop_assert!(longest * (batch.len() + 1) > token_budget);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_less_than_a_share_is_not_cut_for_more_workers() {
+        let limits = Limits { token_budget: 512, workers: 8 };
+        assert_eq!(plan(&[8; SMALLEST_SHARE / 8], limits).len(), 1);
+        assert_eq!(plan(&[8; SMALLEST_SHARE / 8 + 1], limits).len(), 2);
     }
 
     #[test]
     fn no_texts_make_no_batches() {
-        assert_eq!(plan(&[], Limits { token_budget: 512, workers: 2 }).len(), 0);
+        let limits = Limits { token_budget: 512, workers: 2 };
+        assert_eq!((plan(&[], limits).len(), plan(&[], limits).is_empty()), (0, true));
+        assert!(!plan(&[1], limits).is_empty());
     }
 }

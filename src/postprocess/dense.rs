@@ -117,6 +117,15 @@ mod tests {
         assert!(layer(0, 0, vec![], None).is_err());
     }
 
+    #[test]
+    fn a_layer_says_what_it_was_made_of() {
+        let weight = vec![0.5, -2.0, 3.0, 4.0, 5.0, 6.0];
+        let with = layer(3, 2, weight.clone(), Some(vec![0.25, 7.0])).unwrap();
+        assert_eq!((with.weight(), with.bias()), (&weight[..], Some(&[0.25, 7.0][..])));
+        assert_eq!((with.in_features(), with.out_features()), (3, 2));
+        assert_eq!(layer(3, 2, weight, None).unwrap().bias(), None);
+    }
+
     proptest! {
         #[test]
         fn rows_match_a_brute_force_product_and_do_not_depend_on_their_neighbours(

@@ -186,6 +186,9 @@ mod tests {
         let steps = Postprocess::new(2, vec![PoolingMode::Mean], true, vec![dense(2, 3), Step::Normalize, dense(3, 2)]);
         let steps = steps.unwrap();
         assert_eq!(steps.output_dimension(), 2);
+        assert_eq!(steps.modes(), [PoolingMode::Mean]);
+        assert_eq!(steps.steps(), [dense(2, 3), Step::Normalize, dense(3, 2)]);
+        assert!(!steps.ends_normalized());
         let mut first: Vec<f32> = [(-0.4, -0.3), (-0.2, -0.1), (0.0, 0.1)]
             .iter()
             .map(|(left, right)| (3.0_f32 * left + 4.0 * right).tanh())

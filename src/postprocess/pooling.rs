@@ -231,6 +231,13 @@ mod tests {
         }
     }
 
+    /// `POOLING_MODES` of sentence-transformers 6.2.
+    #[test]
+    fn names_are_those_of_sentence_transformers() {
+        let names = ["cls", "max", "mean", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"];
+        assert_eq!(ALL.map(PoolingMode::name), names);
+    }
+
     #[test]
     fn a_nan_is_not_hidden_by_max() {
         let mut out = [0.0];

@@ -1,6 +1,7 @@
 //! JSON files that are not what they should be.
 
 use super::*;
+use crate::config::document::refuse_large_file;
 use crate::config::{Document, MAX_CONFIG_BYTES};
 
 fn document(text: &str) -> Document {
@@ -113,6 +114,33 @@ fn numbers_beyond_f32_are_refused() {
     for key in ["large", "tiny", "zero"] {
         assert!(config.f32_positive_or(key, 1.0).is_err(), "{key}");
     }
+}
+
+#[test]
+fn numbers_are_read_as_they_stand() {
+    let config = document(r#"{"half": 0.5, "two": 2, "none": null}"#);
+    assert!((config.f64_in("half", 0.0..=1.0).unwrap() - 0.5).abs() < f64::EPSILON);
+    assert!((config.f64_in("two", 1.0..=2.0).unwrap() - 2.0).abs() < f64::EPSILON);
+    assert_eq!(config.optional_f64_in("half", 0.5..=1.0).unwrap(), Some(0.5));
+    assert_eq!(config.optional_f64_in("none", 0.0..=1.0).unwrap(), None);
+    assert!((config.f32_positive_or("half", 1.0).unwrap() - 0.5).abs() < f32::EPSILON);
+    assert!((config.f32_positive_or("absent", 3.0).unwrap() - 3.0).abs() < f32::EPSILON);
+}
+
+#[test]
+fn a_file_may_be_as_large_as_the_limit() {
+    let folder = Folder::bare();
+    let file = folder.path().join("config.json");
+    let size = fs::metadata(&file).unwrap().len();
+    assert!(refuse_large_file(&file, size).is_ok());
+    let message = refuse_large_file(&file, size - 1).unwrap_err().to_string();
+    assert!(message.contains(&format!("{size} bytes; at most {} are read", size - 1)), "{message}");
+}
+
+#[test]
+fn what_two_documents_say_is_joined_and_the_second_wins() {
+    let joined = document(r#"{"a": 1, "b": 2}"#).updated_by(&document(r#"{"b": 3, "c": 4}"#));
+    assert_eq!(joined, document(r#"{"a": 1, "b": 3, "c": 4}"#));
 }
 
 #[test]

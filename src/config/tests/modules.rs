@@ -107,6 +107,15 @@ fn duplicate_shuffled_and_missing_indices_are_refused() {
 }
 
 #[test]
+fn an_entry_needs_no_index() {
+    let folder = Folder::new();
+    let mut list = modules(&["Transformer", "Pooling"]);
+    list[1].as_object_mut().unwrap().remove("idx");
+    folder.write("modules.json", &list);
+    assert_eq!(folder.read().modules.len(), 1);
+}
+
+#[test]
 fn duplicate_names_are_refused() {
     let folder = Folder::new();
     let mut list = modules(&["Transformer", "Pooling", "Normalize"]);
@@ -194,6 +203,18 @@ fn the_new_pooling_mode_is_a_string_or_a_list_in_its_own_order() {
     assert_eq!(pooling(&folder), expected);
     folder.write("1_Pooling/config.json", &json!({"pooling_mode": ["mean", "cls"], "pooling_mode_max_tokens": true}));
     assert_eq!(pooling(&folder).modes, [PoolingMode::Mean, PoolingMode::Cls]);
+}
+
+#[test]
+fn a_list_may_have_every_mode_once_and_no_more() {
+    let folder = Folder::new();
+    let mut names = vec!["lasttoken", "weightedmean", "mean_sqrt_len_tokens", "mean", "max", "cls"];
+    folder.write("1_Pooling/config.json", &json!({"pooling_mode": names}));
+    let modes = pooling(&folder).modes;
+    assert_eq!(modes.iter().map(|mode| mode.name()).collect::<Vec<_>>(), names);
+    names.push("mean");
+    folder.write("1_Pooling/config.json", &json!({"pooling_mode": names}));
+    folder.refused("1_Pooling/config.json", &["one to six"]);
 }
 
 #[test]

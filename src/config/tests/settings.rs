@@ -1,6 +1,7 @@
 //! Prompts, the tokenizer's settings and those of the Transformer module.
 
 use super::*;
+use crate::config::parts::Parts;
 use crate::config::{MAX_TOKENIZER_BYTES, Prompts, Side, Similarity};
 
 const MODEL: &str = "config_sentence_transformers.json";
@@ -79,6 +80,16 @@ fn similarity_and_truncation_are_read() {
     assert_eq!(folder.read().similarity, Similarity::Cosine);
 }
 
+/// `SimilarityFunction` of sentence-transformers 6.2.
+#[test]
+fn similarities_have_the_names_of_sentence_transformers() {
+    for name in ["cosine", "dot", "euclidean", "manhattan"] {
+        let folder = Folder::new();
+        folder.write(MODEL, &json!({"similarity_fn_name": name}));
+        assert_eq!(folder.read().similarity.name(), name);
+    }
+}
+
 #[test]
 fn a_bare_folder_has_neither_prompts_nor_transformer_settings() {
     let folder = Folder::bare();
@@ -111,6 +122,11 @@ fn ten_to_the_thirty_is_no_limit() {
     for number in ["1000000000000000019884624838656", "1e30", "null", "9223372036854775807"] {
         folder.write_bytes(TOKENIZER, format!("{{\"model_max_length\": {number}}}").as_bytes());
         assert_eq!(folder.read().tokenizer.limit(), None, "{number}");
+    }
+    // 2^30 is the longest that is believed.
+    for (number, limit) in [("1073741824", Some(1 << 30)), ("1073741825", None)] {
+        folder.write_bytes(TOKENIZER, format!("{{\"model_max_length\": {number}}}").as_bytes());
+        assert_eq!(folder.read().tokenizer.limit().map(|limit| limit.tokens), limit, "{number}");
     }
     for number in ["0", "-1", "512.5", "\"512\"", "true"] {
         folder.write_bytes(TOKENIZER, format!("{{\"model_max_length\": {number}}}").as_bytes());
@@ -176,6 +192,8 @@ fn transformer_settings_that_change_the_vectors_are_refused() {
         ("module_output_name", json!("sentence_embedding")),
         ("modality_config", json!({"text": text, "message": text})),
         ("modality_config", json!({"text": {"method": "forward", "method_output_name": "pooler_output"}})),
+        ("modality_config", json!({"text": {"method": "forward", "method_output_name": ["last_hidden_state", 0]}})),
+        ("modality_config", json!({"text": {"method": "encode", "method_output_name": "last_hidden_state"}})),
         ("modality_config", json!({"image": text})),
         ("modality_config", json!({})),
         ("processing_kwargs", json!({"text": {"max_length": 3}})),
@@ -230,6 +248,22 @@ fn broken_tokenizer_settings_are_refused() {
     }
 }
 
+/// transformers 5.23: with `fix_mistral_regex`, a Mistral's tokenizer splits texts by another expression.
+#[test]
+fn another_split_of_a_mistral_is_refused() {
+    let folder = Folder::new();
+    let write = |family: &str, fix: Value| {
+        folder.write("config.json", &json!({"model_type": family, "hidden_size": 32}));
+        folder.write(TOKENIZER, &json!({"fix_mistral_regex": fix}));
+    };
+    for (family, fix) in [("mistral", json!(false)), ("mistral", json!(null)), ("bert", json!(true))] {
+        write(family, fix.clone());
+        assert_eq!(folder.read().tokenizer.limit(), None, "{family} {fix}");
+    }
+    write("mistral", json!(true));
+    folder.refused(TOKENIZER, &["fix_mistral_regex", "leave this key out"]);
+}
+
 #[test]
 fn a_missing_tokenizer_is_refused_with_the_way_out() {
     let folder = Folder::new();
@@ -244,6 +278,21 @@ fn a_tokenizer_beyond_the_limit_is_refused_before_it_is_read() {
     let folder = Folder::new();
     fs::File::create(folder.path().join("tokenizer.json")).unwrap().set_len(MAX_TOKENIZER_BYTES + 1).unwrap();
     folder.refused("tokenizer.json", &["at most 268435456"]);
+}
+
+#[test]
+fn what_is_broken_in_several_files_is_all_told() {
+    let folder = Folder::new();
+    assert!(Parts::read(folder.path()).unwrap().errors().is_empty());
+    folder.write("config.json", &json!([]));
+    folder.write(TRANSFORMER, &json!({"max_seq_length": 0}));
+    folder.write(MODEL, &json!({"truncate_dim": 0}));
+    let errors = Parts::read(folder.path()).unwrap().errors();
+    let files: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    for (message, file) in files.iter().zip(["config.json", TRANSFORMER, MODEL]) {
+        assert!(message.contains(file), "{file} is not in {message:?}");
+    }
 }
 
 #[test]
