@@ -16,11 +16,15 @@ use crate::failover::{FailureEvent, NotUsed};
 use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
 use crate::ladder::PlannedBatch;
+use crate::memory;
 use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::Placement;
 use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
 use crate::tokenization::{TokenizedTexts, Truncation};
+
+/// What a call remembers of a text beside its tokens and its row: where it stands, the plan, its batch.
+const BYTES_A_TEXT: usize = 400;
 
 /// Rows in input order, and what they took.
 #[derive(Debug, Clone)]
@@ -180,13 +184,15 @@ impl Embedder {
         let model = &self.inner.model;
         let prompt = model.prompt(options)?;
         let row_options = model.row_options(options, prompt)?;
+        memory::ensure(texts.len().saturating_mul(BYTES_A_TEXT), "the list of texts")?;
+        let values = memory::zeros(texts.len().saturating_mul(row_options.dimension), "the rows")?;
         let (unique, places) = unique(texts);
         let tokens = model.tokenization().encode_all(prompt, &unique, model.info().threads, &mut || watch(0))?;
         let usage = count(&tokens, &places, texts.len());
         if options.truncation == Truncation::Error {
             refuse_truncated(&tokens, &places, model.info().max_seq_length)?;
         }
-        let values = self.rows(tokens, row_options, &places, texts.len(), watch)?;
+        let values = self.rows(tokens, row_options, &places, values, watch)?;
         let vectors = Array2::from_shape_vec((texts.len(), row_options.dimension), values)
             .map_err(|error| EmbeddingError::internal(format!("rows do not fill their buffer: {error}")))?;
         Ok(Embeddings { vectors, usage: Usage { duration: start.elapsed(), ..usage } })
@@ -203,16 +209,15 @@ impl Embedder {
         HealthStatus { healthy, message, latency: start.elapsed() }
     }
 
-    /// Runs the tokens and places every row where its texts stand in the call.
+    /// Runs the tokens and places every row where its texts stand in the call: in `values`.
     fn rows(
         &self,
         tokens: TokenizedTexts,
         options: RowOptions,
         places: &Places,
-        texts: usize,
+        mut values: Vec<f32>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f32>> {
-        let mut values = vec![0.0; texts * options.dimension];
         let plan = self.plan(&tokens)?;
         let tokens = Arc::new(tokens);
         let work = |PlannedBatch { texts: rows, sequence }| {
@@ -275,7 +280,11 @@ impl Embedder {
 fn watched<T: Send>(stop: &StopSignal, watch: &mut Watch<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
-        scope.spawn(move || sender.send(work()));
+        let work = move || sender.send(work());
+        let started = std::thread::Builder::new().spawn_scoped(scope, work);
+        started.map_err(|error| {
+            EmbeddingError::inference_failed("no thread could be started for a long text").caused_by(error)
+        })?;
         loop {
             match receiver.recv_timeout(LOOK_UP) {
                 Ok(outcome) => return outcome,

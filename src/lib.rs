@@ -41,6 +41,7 @@ mod info;
 pub mod inspect;
 pub mod int8;
 mod ladder;
+mod memory;
 mod model;
 pub mod onnx;
 mod options;

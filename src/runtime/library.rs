@@ -12,6 +12,7 @@ use ort::logging::LogLevel;
 
 use super::messages::remember;
 use crate::error::{EmbeddingError, Result};
+use crate::memory;
 
 /// Names the library in place of every other way of finding it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -62,6 +63,8 @@ fn load(path: &Path) -> Result<Library> {
         return Err(unavailable(path, "there is no such file"));
     }
     let version = check(path)?;
+    // An environment that was made by half cannot be made again: operators that it registered are then there twice.
+    memory::ensure(0, "ONNX Runtime")?;
     let environment = ort::init_from(path)
         .map_err(|error| unavailable(path, &format!("it does not load: {error}")))?
         .with_name(env!("CARGO_PKG_NAME"))
