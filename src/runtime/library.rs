@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+#[cfg(target_os = "linux")]
+use super::elf::missing_part;
 use super::messages::remember;
 use crate::error::{EmbeddingError, Result};
 use crate::memory;
@@ -61,6 +63,10 @@ fn load(path: &Path) -> Result<Library> {
     let looks_like_a_path = path.components().count() > 1;
     if looks_like_a_path && !path.is_file() {
         return Err(unavailable(path, "there is no such file"));
+    }
+    #[cfg(target_os = "linux")]
+    if let Some((needed, found)) = missing_part(path).filter(|_| looks_like_a_path) {
+        return Err(unavailable(path, &format!("a part of it is missing, as it has {found} of {needed} bytes")));
     }
     let version = check(path)?;
     // An environment that was made by half cannot be made again: operators that it registered are then there twice.
