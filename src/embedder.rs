@@ -182,6 +182,7 @@ impl Embedder {
     pub fn encode_watched(&self, texts: &[&str], options: &EncodeOptions, watch: &mut Watch<'_>) -> Result<Embeddings> {
         let start = Instant::now();
         let model = &self.inner.model;
+        model.check_unchanged()?;
         let prompt = model.prompt(options)?;
         let row_options = model.row_options(options, prompt)?;
         memory::ensure(texts.len().saturating_mul(BYTES_A_TEXT), "the list of texts")?;

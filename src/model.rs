@@ -58,6 +58,8 @@ pub struct Model {
     postprocess: Arc<Postprocess>,
     truncate_dim: Option<usize>,
     padding_id: u32,
+    /// The weights, where the graph was written from them.
+    weights: Option<Arc<Weights>>,
 }
 
 impl Model {
@@ -125,8 +127,17 @@ impl Model {
         let failover = Failover::new(backends.iter().map(|backend| backend.name.clone()).collect());
         let backends = backends.into_iter().map(Arc::new).collect();
         let forward = Arc::new(Forward { backends, failover, layout, postprocess: Arc::clone(&postprocess) });
-        let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id };
+        let weights = match &blueprint.source.origin {
+            Origin::Weights(_, weights) => Some(Arc::clone(weights)),
+            Origin::File(_) => None,
+        };
+        let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id, weights };
         Ok(Loaded { model, forward, session, not_used: [stepped_over, lost].concat() })
+    }
+
+    /// Refuses a model whose weights were written to in place since they were loaded.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        self.weights.as_ref().map_or(Ok(()), |weights| weights.check_unchanged())
     }
 
     /// What was loaded.
