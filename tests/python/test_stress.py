@@ -22,7 +22,9 @@ def module(name: str) -> ModuleType:
     assert specification is not None
     assert specification.loader is not None
     loaded = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(loaded)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(STRESS))
+        specification.loader.exec_module(loaded)
     return loaded
 
 
@@ -67,19 +69,40 @@ def test_a_wrong_vector_fails_the_run_and_is_named(known: Path, tmp_path: Path) 
 
 def test_growth_is_seen() -> None:
     gauge = module("gauge")
-    chance = np.random.default_rng(5)
-    noise = chance.normal(0, 2 * gauge.MIB, 40)
+    mib, noise = gauge.MIB, np.random.default_rng(5).normal(0, 1, 40)
 
-    def readings(step: float, threads: int = 8, files: int = 9) -> list[object]:
-        last = [gauge.Reading(int(3e8 + 39 * step + noise[-1]), threads, files)]
-        return [gauge.Reading(int(3e8 + n * step + noise[n]), 8, 9) for n in range(39)] + last
+    def complaints(occupied: float = 0, in_use: float = 0, threads: int = 8, files: int = 9) -> list[str]:
+        readings = [
+            gauge.Reading(
+                8, 9, int(3e8 + n * occupied + 2 * mib * noise[n]), int(1e8 + n * in_use + mib / 4 * noise[n])
+            )
+            for n in range(40)
+        ]
+        found = gauge.complaints([*readings[:-1], readings[-1]._replace(threads=threads, files=files)])
+        return [line.split(" not level")[0] for line in found]
 
-    assert gauge.complaints(readings(0)) == []
-    assert [line[:19] for line in gauge.complaints(readings(gauge.MIB))] == ["memory is not level"]
-    assert [line[:7] for line in gauge.complaints(readings(0, threads=9))] == ["threads"]
-    assert [line[:10] for line in gauge.complaints(readings(0, files=10))] == ["open files"]
-    rise = gauge.growth([int(value) for value in np.arange(10) * gauge.MIB]).rise
-    assert rise == pytest.approx(9 * gauge.MIB)
+    assert complaints() == []
+    assert complaints(in_use=mib / 4) == ["memory in use is"]
+    assert complaints(occupied=4 * mib) == ["memory is"]
+    assert complaints(threads=9) == ["threads are"]
+    assert complaints(files=10) == ["open files are"]
+    assert gauge.growth([int(value) for value in np.arange(10) * mib]).rise == pytest.approx(9 * mib)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the GNU C library tells")
+def test_memory_in_use_is_seen() -> None:
+    import ctypes
+
+    heap, library = module("heap"), ctypes.CDLL(None)
+    before = heap.in_use()
+    if before is None:
+        pytest.skip("only the GNU C library tells")
+    library.malloc.restype = ctypes.c_void_p
+    blocks = [ctypes.c_void_p(library.malloc(size)) for size in (100_000, 50_000_000)]
+    assert heap.in_use() - before == pytest.approx(50_100_000, abs=50_000)
+    for block in blocks:
+        library.free(block)
+    assert heap.in_use() - before == pytest.approx(0, abs=50_000)
 
 
 @pytest.mark.parametrize("wrong", [["--minutes", "0"], ["--seed", "x"], ["--threads", "-1"]])

@@ -168,10 +168,14 @@ def report(run: Run, readings: list[gauge.Reading], minutes: float) -> int:
     failures = list(run.tally.failures)
     if not failures:
         failures = gauge.complaints(readings)
-        line = gauge.growth([reading.memory for reading in readings])
         print(f"after the warm-up: {readings[0]}")
         print(f"at the end:        {readings[-1]}")
-        print(f"memory, by a line: {line.rise / gauge.MIB:+.1f} MiB (± {line.error / gauge.MIB:.1f}) over all rounds")
+        in_use = [reading.in_use for reading in readings if reading.in_use is not None]
+        for what, values in (("memory", [reading.occupied for reading in readings]), ("memory in use", in_use)):
+            if values:
+                line = gauge.growth(values)
+                rise = f"{line.rise / gauge.MIB:+.1f} MiB (± {line.error / gauge.MIB:.1f})"
+                print(f"{what}, by a line through all readings after the warm-up: {rise}")
     for kind, times in sorted(run.tally.counts.items()):
         print(f"  {times:8} {kind}")
     print(f"{sum(run.tally.counts.values())} calls, {run.tally.texts} vectors checked, {minutes:.1f} minutes")

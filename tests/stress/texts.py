@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 
-PLAIN = (
-    "network cable digger street water tax invoice garden music train engine river winter bread teacher school a I x"
-)
+PLAIN = "network cable digger street water tax invoice garden music train engine river winter bread teacher school I x"
 OTHERS = "règlement größe пример 数据 日本語 مثال 🦀 don't e-mail 3.14 2026-11-22 [SEP] ##"
 WORDS = f"{PLAIN} {OTHERS}".split()
 NUMBER = 240
