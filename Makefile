@@ -202,6 +202,7 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy-tools $(BIN)/mypy --strict $(wildcard tools/*.py)
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py tests/coverage_report.py \
 		tests/mutants.py
+	@$(CHECK) mypy-stress env MYPYPATH=python:tests/stress $(BIN)/mypy --strict tests/stress
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
 .PHONY: stubtest
@@ -283,6 +284,31 @@ test-alpine: ## install WHEEL (a musllinux wheel) in a container of Alpine Linux
 pytest: .make/tools .make/package .make/test-provider ## the Python tests; PYTEST_ARGS="-k name" picks some
 	@OXEMBED_TEST_PROVIDER="$(CURDIR)/$(TEST_PROVIDER_LIBRARY)" $(RUN_TESTS) pytest \
 		$(RUN_PYTHON) $(if $(PYTEST_ARGS),-m pytest $(PYTEST_ARGS),tools/pytest_files.py)
+
+##### Stress
+
+# A new seed each time, which is printed; STRESS_SEED gives the same texts and draws again.
+STRESS_MINUTES ?= 10
+STRESS_SEED ?=
+STRESS_ARGS = --minutes '$(STRESS_MINUTES)' $(if $(STRESS_SEED),--seed '$(STRESS_SEED)') --log .make/stress.jsonl
+
+.PHONY: stress
+stress: .make/tools .make/package ## mixed calls from threads, tasks and processes, all vectors checked; STRESS_MINUTES=10
+	@$(RUN_PYTHON) tests/stress/run.py $(STRESS_ARGS)
+
+# Needs a free-threaded Python, which no package registry has: name one, PYTHON=python3.14t. CI has it from setup-python.
+.PHONY: stress-installed
+stress-installed: ## the same with an installed WHEEL, in an empty environment; PYTHON=python3.14t for free threads
+	@mkdir -p .make
+	@$(ANY_PYTHON) tests/wheel/run_tests.py '$(WHEEL)' --program tests/stress/run.py -- $(STRESS_ARGS)
+
+.PHONY: stress-free-threaded
+stress-free-threaded: ## the stress in a free-threaded Python, where there is one on the PATH
+	@for python in $(PYTHON) python3.14t python3.13t; do \
+		if "$$python" -c 'import sys; sys.exit(sys._is_gil_enabled())' 2>/dev/null; then \
+			$(MAKE) portable-wheel stress-installed PYTHON="$$python"; exit $$?; fi; done; \
+	echo 'There is no free-threaded Python here: install python3.14t and name it, make $@ PYTHON=/path/to/python3.14t'; \
+	exit 1
 
 ##### Execution providers as they are published
 

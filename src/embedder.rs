@@ -16,12 +16,16 @@ use crate::failover::{FailureEvent, NotUsed};
 use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
 use crate::ladder::PlannedBatch;
+use crate::memory;
 use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::Placement;
 use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
 use crate::stages::{Stage, Stages, Stopwatch};
 use crate::tokenization::{TokenizedTexts, Truncation};
+
+/// What a call remembers of a text beside its tokens and its row: where it stands, the plan, its batch.
+const BYTES_A_TEXT: usize = 400;
 
 /// Rows in input order, and what they took.
 #[derive(Debug, Clone)]
@@ -201,8 +205,11 @@ impl Embedder {
         let start = Instant::now();
         let (model, stages) = (&self.inner.model, &self.inner.forward.stages);
         let mut clock = Stopwatch::start(stages);
+        model.check_unchanged()?;
         let prompt = model.prompt(options)?;
         let row_options = model.row_options(options, prompt)?;
+        memory::ensure(texts.len().saturating_mul(BYTES_A_TEXT), "the list of texts")?;
+        let values = memory::zeros(texts.len().saturating_mul(row_options.dimension), "the rows")?;
         let (unique, places) = unique(texts);
         clock.lap(Stage::Plan);
         let tokens = model.tokenization().encode_all(prompt, &unique, model.info().threads, &mut || watch(0))?;
@@ -212,7 +219,7 @@ impl Embedder {
         if options.truncation == Truncation::Error {
             refuse_truncated(&tokens, &places, model.info().max_seq_length)?;
         }
-        let values = self.rows(tokens, row_options, (&places, texts.len()), &mut clock, watch)?;
+        let values = self.rows(tokens, row_options, (&places, values), &mut clock, watch)?;
         stages.call(usage.inputs, usage.truncated_inputs);
         let vectors = Array2::from_shape_vec((texts.len(), row_options.dimension), values)
             .map_err(|error| EmbeddingError::internal(format!("rows do not fill their buffer: {error}")))?;
@@ -230,17 +237,16 @@ impl Embedder {
         HealthStatus { healthy, message, latency: start.elapsed() }
     }
 
-    /// Runs the tokens and places every row where its texts stand in the call.
+    /// Runs the tokens and places every row where its texts stand in the call: in `values`.
     fn rows(
         &self,
         tokens: TokenizedTexts,
         options: RowOptions,
-        (places, texts): (&Places, usize),
+        (places, mut values): (&Places, Vec<f32>),
         clock: &mut Stopwatch<'_>,
         watch: &mut Watch<'_>,
     ) -> Result<Vec<f32>> {
         let stages = &self.inner.forward.stages;
-        let mut values = vec![0.0; texts * options.dimension];
         let plan = self.plan(&tokens)?;
         let tokens = Arc::new(tokens);
         let work = |PlannedBatch { texts: rows, sequence }| {
@@ -309,7 +315,11 @@ impl Embedder {
 fn watched<T: Send>(stop: &StopSignal, watch: &mut Watch<'_>, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
-        scope.spawn(move || sender.send(work()));
+        let work = move || sender.send(work());
+        let started = std::thread::Builder::new().spawn_scoped(scope, work);
+        started.map_err(|error| {
+            EmbeddingError::inference_failed("no thread could be started for a long text").caused_by(error)
+        })?;
         loop {
             match receiver.recv_timeout(LOOK_UP) {
                 Ok(outcome) => return outcome,

@@ -9,6 +9,7 @@ use crate::batch::{Batch, Layout, TokenRow};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::Failover;
 use crate::ladder::PlannedBatch;
+use crate::memory;
 use crate::postprocess::{Postprocess, PostprocessOptions, Scratch};
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::ports::OutputKind;
@@ -152,6 +153,7 @@ impl Engine for Forward {
     }
 
     fn run(&self, worker: &mut Worker, works: &[&BatchWork], stop: &StopSignal) -> Result<Vec<BatchRows>> {
+        memory::ensure(0, "a batch")?;
         let mut clock = Stopwatch::start(&self.stages);
         let tokens: Vec<(&BatchWork, TokenRow<'_>)> =
             works.iter().flat_map(|work| work.tokens().map(|row| (*work, row))).collect();

@@ -42,6 +42,7 @@ pub mod inspect;
 pub mod int8;
 pub mod ladder;
 pub mod linears;
+mod memory;
 mod model;
 pub mod onnx;
 mod operators;

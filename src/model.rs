@@ -13,6 +13,7 @@ use crate::forward::{Forward, RowOptions};
 use crate::graph::{Architecture, PositionScheme};
 use crate::info::ModelInfo;
 use crate::linears::{LinearShape, linear_shapes};
+use crate::memory;
 use crate::options::{EncodeOptions, Role};
 use crate::postprocess::{DenseLayer, PoolingMode, Postprocess, PostprocessOptions};
 use crate::precision::{self, Asked};
@@ -65,6 +66,7 @@ pub struct Model {
 impl Model {
     /// Makes `folder` ready to run, with its first session.
     pub(crate) fn load(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
+        memory::ensure(0, "the model")?;
         let mut assumptions = folder.assumptions.clone();
         let mut source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
         let LoadSettings { quantized, surroundings, .. } = &settings;
@@ -132,6 +134,14 @@ impl Model {
         Ok(Loaded { model, forward, session, not_used: [stepped_over, lost].concat() })
     }
 
+    /// Refuses a model whose weights were written to in place since they were loaded.
+    pub(crate) fn check_unchanged(&self) -> Result<()> {
+        match &self.source.origin {
+            Origin::Weights(_, weights) => weights.check_unchanged(),
+            Origin::File(_) => Ok(()),
+        }
+    }
+
     /// What was loaded.
     pub fn info(&self) -> &ModelInfo {
         &self.info
@@ -192,8 +202,14 @@ fn side_by_side<T: Send>(
     sessions: impl FnOnce() -> Result<T> + Send,
     tokenization: impl FnOnce() -> Result<Tokenization>,
 ) -> Result<(T, Tokenization)> {
+    if memory::is_limited() {
+        // One after the other, so that the room that one has made sure of is not taken by the other.
+        return Ok((sessions()?, tokenization()?));
+    }
     std::thread::scope(|scope| {
-        let sessions = scope.spawn(sessions);
+        let sessions = std::thread::Builder::new().spawn_scoped(scope, sessions).map_err(|error| {
+            EmbeddingError::inference_failed("no thread for loading the model could be started").caused_by(error)
+        })?;
         let tokenization = tokenization();
         let sessions = sessions.join().map_err(|_| EmbeddingError::internal("making a session panicked"))?;
         Ok((sessions?, tokenization?))

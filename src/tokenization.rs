@@ -15,9 +15,15 @@ use quiet::quietly;
 use crate::batch::TokenRow;
 use crate::config::{Side, TokenizerConfig};
 use crate::error::{EmbeddingError, Result};
+use crate::memory;
 
 /// Texts a thread takes at a time.
 const CHUNK: usize = 64;
+
+/// Memory that the `tokenizers` crate takes for each byte of a text while it works on it, at most.
+const BYTES_A_LETTER: usize = 250;
+/// The same for each byte of a `tokenizer.json`.
+const BYTES_A_BYTE: usize = 40;
 
 /// A model's tokenizer. The padding and truncation stored in `tokenizer.json` are ignored: they are settings of
 /// whoever saved the file, not of the model.
@@ -285,9 +291,9 @@ impl Tokenization {
         let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
         let (sender, receiver) = std::sync::mpsc::channel();
         std::thread::scope(|scope| {
-            for _ in 0..threads {
+            for number in 0..threads {
                 let (sender, chunks, next, stop) = (sender.clone(), &chunks, &next, &stop);
-                scope.spawn(move || {
+                let work = move || {
                     while !stop.load(Ordering::Relaxed) {
                         let number = next.fetch_add(1, Ordering::Relaxed);
                         let Some(chunk) = chunks.get(number) else { return };
@@ -297,7 +303,19 @@ impl Tokenization {
                             return;
                         }
                     }
-                });
+                };
+                match std::thread::Builder::new().spawn_scoped(scope, work) {
+                    Ok(_) => {}
+                    // With a thread less the others do its part.
+                    Err(error) if number > 0 => {
+                        tracing::debug!(%error, "a thread for tokenizing could not be started");
+                        break;
+                    }
+                    Err(error) => {
+                        let problem = "no thread for tokenizing could be started";
+                        return Err(EmbeddingError::inference_failed(problem).caused_by(error));
+                    }
+                }
             }
             drop(sender);
             let mut done: Vec<Option<Vec<TokenizedText>>> = vec![None; chunks.len()];
@@ -319,6 +337,8 @@ impl Tokenization {
     }
 
     fn encode_chunk(&self, prompt: Option<&str>, texts: &[&str], first: usize) -> Result<Vec<TokenizedText>> {
+        let bytes: usize = texts.iter().map(|text| text.len()).sum();
+        memory::ensure(bytes.saturating_mul(BYTES_A_LETTER), "tokenizing")?;
         let mut joined = String::new();
         let encode = |(offset, text): (usize, &&str)| {
             let text = match prompt {
@@ -349,6 +369,7 @@ impl Tokenization {
 pub(crate) fn read_tokenizer(file: &Path) -> Result<Tokenizer> {
     let broken = |problem: String| EmbeddingError::invalid_model(file, problem);
     let bytes = std::fs::read(file).map_err(|error| broken("the file cannot be read".into()).caused_by(error))?;
+    memory::ensure(bytes.len().saturating_mul(BYTES_A_BYTE), "the tokenizer")?;
     // The crate panics on some malformed files where it should return an error.
     quietly(|| Tokenizer::from_bytes(&bytes))
         .ok_or_else(|| broken("not a tokenizer that the `tokenizers` library can read".into()))?

@@ -1,6 +1,6 @@
 //! Python's strings as `&str`, or the error that names the one that is none.
 
-use pyo3::exceptions::{PyTypeError, PyUnicodeEncodeError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyUnicodeEncodeError};
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
@@ -15,7 +15,7 @@ pub struct Texts<'py> {
 impl<'py> Texts<'py> {
     /// Takes every item of the iterable `texts`.
     pub fn collect(texts: &Bound<'py, PyAny>) -> PyResult<Self> {
-        let mut strings = Vec::with_capacity(texts.len().unwrap_or(0));
+        let mut strings = list(texts.len().unwrap_or(0))?;
         for (index, item) in texts.try_iter()?.enumerate() {
             let string = item?.cast_into::<PyString>().map_err(|error| {
                 let item = error.into_inner();
@@ -29,8 +29,21 @@ impl<'py> Texts<'py> {
 
     /// The strings as Rust sees them, without copying.
     pub fn as_strs(&self, py: Python<'py>) -> PyResult<Vec<&str>> {
-        self.strings.iter().enumerate().map(|(index, string)| as_str(py, index, string)).collect()
+        let mut strs = list(self.strings.len())?;
+        for (index, string) in self.strings.iter().enumerate() {
+            strs.push(as_str(py, index, string)?);
+        }
+        Ok(strs)
     }
+}
+
+/// An empty list with room for `length` texts, or Python's own error where there is none.
+fn list<T>(length: usize) -> PyResult<Vec<T>> {
+    let mut list = Vec::new();
+    list.try_reserve_exact(length).map_err(|error| {
+        PyMemoryError::new_err(format!("there is no memory for a list of {length} texts ({error}); use encode_iter"))
+    })?;
+    Ok(list)
 }
 
 fn as_str<'a>(py: Python<'_>, index: usize, string: &'a Bound<'_, PyString>) -> PyResult<&'a str> {

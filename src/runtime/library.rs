@@ -10,8 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 
+#[cfg(target_os = "linux")]
+use super::elf::missing_part;
 use super::messages::remember;
 use crate::error::{EmbeddingError, Result};
+use crate::memory;
 
 /// Names the library in place of every other way of finding it.
 pub const LIBRARY_VARIABLE: &str = "ORT_DYLIB_PATH";
@@ -61,7 +64,13 @@ fn load(path: &Path) -> Result<Library> {
     if looks_like_a_path && !path.is_file() {
         return Err(unavailable(path, "there is no such file"));
     }
+    #[cfg(target_os = "linux")]
+    if let Some((needed, found)) = missing_part(path).filter(|_| looks_like_a_path) {
+        return Err(unavailable(path, &format!("a part of it is missing, as it has {found} of {needed} bytes")));
+    }
     let version = check(path)?;
+    // An environment that was made by half cannot be made again: operators that it registered are then there twice.
+    memory::ensure(0, "ONNX Runtime")?;
     let environment = ort::init_from(path)
         .map_err(|error| unavailable(path, &format!("it does not load: {error}")))?
         .with_name(env!("CARGO_PKG_NAME"))

@@ -3,6 +3,8 @@
 mod available;
 mod converted;
 pub mod devices;
+#[cfg(target_os = "linux")]
+mod elf;
 pub mod execution;
 pub mod initializers;
 pub mod library;

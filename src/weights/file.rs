@@ -14,6 +14,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 use serde::de::IgnoredAny;
 
+use super::state::FileState;
 use super::unique::UniqueNames;
 use crate::config::refuse_large_file;
 use crate::error::{EmbeddingError, Result};
@@ -30,6 +31,7 @@ pub(crate) struct MappedFile {
     path: PathBuf,
     real_path: PathBuf,
     map: Mmap,
+    state: FileState,
     metadata: HashMap<String, String>,
 }
 
@@ -64,7 +66,21 @@ impl MappedFile {
         let real_path = path
             .canonicalize()
             .map_err(|error| EmbeddingError::invalid_model(path, "the file went away").caused_by(error))?;
-        Ok((Arc::new(Self { path: path.to_owned(), real_path, map, metadata }), entries))
+        let state = FileState::of(&real_path, &map);
+        Ok((Arc::new(Self { path: path.to_owned(), real_path, map, state, metadata }), entries))
+    }
+
+    /// Refuses a file that was written to in place since it was mapped; looked at once a second at most.
+    ///
+    /// # Errors
+    /// [`EmbeddingError::InvalidModel`] where it was.
+    pub(super) fn check_unchanged(&self) -> Result<()> {
+        if self.state.has_changed(&self.real_path, &self.map) {
+            let problem = "the file was written to after it was loaded, so that vectors would be wrong. Load the model \
+                           again; to change the files of a model in use, replace them by renaming";
+            return Err(EmbeddingError::invalid_model(&self.path, problem));
+        }
+        Ok(())
     }
 
     /// The file as the model folder names it.

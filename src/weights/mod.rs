@@ -6,6 +6,7 @@
 
 mod file;
 mod index;
+mod state;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::quantize::QuantizedModel;
 pub struct Weights {
     path: PathBuf,
     files: Vec<PathBuf>,
+    mapped: Vec<Arc<MappedFile>>,
     /// One of the files, behind the links of a Hugging Face cache.
     real_path: PathBuf,
     tensors: BTreeMap<String, StoredTensor>,
@@ -55,6 +57,7 @@ impl Weights {
         let mut weights = Self {
             path: path.to_owned(),
             files: files.clone(),
+            mapped: Vec::with_capacity(files.len()),
             real_path: PathBuf::new(),
             tensors: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -75,6 +78,7 @@ impl Weights {
     fn add(&mut self, path: &Path, index: Option<&Index>) -> Result<()> {
         let (file, entries) = MappedFile::open(path)?;
         file.real_path().clone_into(&mut self.real_path);
+        self.mapped.push(Arc::clone(&file));
         for entry in entries {
             if let Some(index) = index {
                 index.check(&entry.name, path)?;
@@ -98,6 +102,14 @@ impl Weights {
     /// Name of one of the files, in [`Weights::folder`].
     pub fn file_name(&self) -> &str {
         self.real_path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default()
+    }
+
+    /// Refuses files that were written to in place since they were mapped; looked at once a second at most.
+    ///
+    /// # Errors
+    /// [`EmbeddingError::InvalidModel`], which names the file.
+    pub fn check_unchanged(&self) -> Result<()> {
+        self.mapped.iter().try_for_each(|file| file.check_unchanged())
     }
 
     /// The file, or all of several.

@@ -3,8 +3,9 @@
     python tests/wheel/run_tests.py dist                                 the one wheel in a folder
     python tests/wheel/run_tests.py FILE.whl --oldest                    with the oldest dependencies it names
     python tests/wheel/run_tests.py dist -- -k readme                    what follows is for pytest
+    python tests/wheel/run_tests.py dist --program FILE.py -- --help     another program in place of pytest
 
-Exit status: pytest's, so 5 where no test ran; 1 where the wheel cannot be installed.
+Exit status: pytest's or the program's, so 5 where no test ran; 1 where the wheel cannot be installed.
 """
 
 from __future__ import annotations
@@ -61,13 +62,15 @@ def install(wheel: Path, folder: Path, *, oldest: bool) -> Path:
 def main() -> int:
     """Test the wheel named on the command line; return the exit status."""
     parser = argparse.ArgumentParser(
-        description="Run the Python tests against an installed wheel.", epilog="What follows -- is for pytest."
+        description="Run the Python tests against an installed wheel.",
+        epilog="What follows -- is for pytest, or the program.",
     )
     parser.add_argument("wheel", help="a wheel, or a folder with one wheel")
     parser.add_argument("--oldest", action="store_true", help="with the oldest dependencies that the wheel accepts")
+    parser.add_argument("--program", help="a Python program to run in place of pytest")
     words = sys.argv[1:]
     end = words.index("--") if "--" in words else len(words)
-    arguments, for_pytest = parser.parse_args(words[:end]), words[end + 1 :]
+    arguments, others = parser.parse_args(words[:end]), words[end + 1 :]
     with tempfile.TemporaryDirectory(prefix="oxembed tests ", ignore_cleanup_errors=True) as name:
         try:
             wheel = find_distribution(arguments.wheel)
@@ -75,7 +78,8 @@ def main() -> int:
         except WheelError as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *for_pytest]
+        program = [arguments.program] if arguments.program else ["-m", "pytest", "-p", "no:cacheprovider"]
+        command = [str(python), *program, *others]
         # A library of the tests that needs the GIL would turn it on, with a warning that fails what imported it.
         # `check_wheel.py` is where oxembed by itself is seen to leave it off.
         no_gil = {"PYTHON_GIL": "0"} if sysconfig.get_config_var("Py_GIL_DISABLED") else {}

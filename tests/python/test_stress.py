@@ -1,0 +1,110 @@
+"""The stress program, briefly: `make stress` runs it for ten minutes. And that it sees what it looks for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+STRESS = Path(__file__).resolve().parents[1] / "stress"
+BRIEFLY = ["--minutes", "0.05", "--round", "1", "--warm-up", "2"]
+
+
+def module(name: str) -> ModuleType:
+    """A file of the stress program, which is not a package."""
+    specification = importlib.util.spec_from_file_location(f"stress_{name}", STRESS / f"{name}.py")
+    assert specification is not None
+    assert specification.loader is not None
+    loaded = importlib.util.module_from_spec(specification)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(STRESS))
+        specification.loader.exec_module(loaded)
+    return loaded
+
+
+def stressed(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(STRESS / "run.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The right vectors of the texts of seed 1."""
+    file = tmp_path_factory.mktemp("truth") / "truth.npz"
+    subprocess.run([sys.executable, str(STRESS / "truth.py"), "1", str(file)], check=True, timeout=120)
+    return file
+
+
+def test_every_vector_is_right_and_nothing_is_left_behind(known: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    done = stressed(*BRIEFLY, "--seed", "1", "--truth", str(known), "--log", str(log))
+    assert (done.stderr, done.returncode) == ("", 0), done.stdout
+    *_, last = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    assert last["counts"]["parallel calls"] == 1000
+    expected = {"aencode", "aencode, cancelled", "processes, spawn", "wrong_type", "closed_early"}
+    if sys.platform != "win32":
+        expected |= {"processes, fork", "processes, forked in the middle of calls", "encode, interrupted"}
+    assert expected <= set(last["counts"])
+
+
+def test_a_wrong_vector_fails_the_run_and_is_named(known: Path, tmp_path: Path) -> None:
+    with np.load(known) as stored:
+        vectors = {name: stored[name].copy() for name in stored.files}
+    for dtype in ("float32", "int8"):
+        vectors[dtype][7, 3] += 1e-4
+    wrong = tmp_path / "wrong.npz"
+    np.savez(wrong, **vectors)
+    done = stressed(*BRIEFLY, "--seed", "1", "--truth", str(wrong), "--parallel", "40")
+    assert done.returncode == 1
+    assert "is off by 0.0001" in done.stderr
+    assert "The text is number 7" in done.stderr
+    assert "--seed 1" in done.stderr
+
+
+def test_growth_is_seen() -> None:
+    gauge = module("gauge")
+    mib, noise = gauge.MIB, np.random.default_rng(5).normal(0, 1, 40)
+
+    def complaints(occupied: float = 0, in_use: float = 0, threads: int = 8, files: int = 9) -> list[str]:
+        readings = [
+            gauge.Reading(
+                8, 9, int(3e8 + n * occupied + 2 * mib * noise[n]), int(1e8 + n * in_use + mib / 4 * noise[n])
+            )
+            for n in range(40)
+        ]
+        found = gauge.complaints([*readings[:-1], readings[-1]._replace(threads=threads, files=files)])
+        return [line.split(" not level")[0] for line in found]
+
+    assert complaints() == []
+    assert complaints(in_use=mib / 4) == ["memory in use is"]
+    assert complaints(occupied=4 * mib) == ["memory is"]
+    assert complaints(threads=9) == ["threads are"]
+    assert complaints(files=10) == ["open files are"]
+    assert gauge.growth([int(value) for value in np.arange(10) * mib]).rise == pytest.approx(9 * mib)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only the GNU C library tells")
+def test_memory_in_use_is_seen() -> None:
+    import ctypes
+
+    heap, library = module("heap"), ctypes.CDLL(None)
+    before = heap.in_use()
+    if before is None:
+        pytest.skip("only the GNU C library tells")
+    library.malloc.restype = ctypes.c_void_p
+    blocks = [ctypes.c_void_p(library.malloc(size)) for size in (100_000, 50_000_000)]
+    assert heap.in_use() - before == pytest.approx(50_100_000, abs=50_000)
+    for block in blocks:
+        library.free(block)
+    assert heap.in_use() - before == pytest.approx(0, abs=50_000)
+
+
+@pytest.mark.parametrize("wrong", [["--minutes", "0"], ["--seed", "x"], ["--threads", "-1"]])
+def test_wrong_usage(wrong: list[str]) -> None:
+    assert stressed(*wrong).returncode == 2
