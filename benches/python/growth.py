@@ -30,7 +30,7 @@ import memory
 import numpy as np
 import psutil
 import record
-from corpora import MODEL, corpus, lines
+from corpora import ALL_POSITIONS, MODEL, corpus, lines
 from memory import peak_mib
 from numpy.typing import NDArray
 from record import summary
@@ -49,7 +49,7 @@ WINDOW = 10_000
 FLOAT32_TEXTS = 30_000
 UP_TO = 100_000
 ROUNDS = 3
-LENGTHS = (8, 16, 32, 64, 128, 256, 512)
+LENGTHS = [8, 16, 32, 64, 128, 256, 512]
 TOKENS_A_LENGTH = 8192
 WARM_UP_TEXTS = 4096
 MOST_RUNS = 20
@@ -195,18 +195,18 @@ def by_cores(dtype: str, threads: int, limit: int | None, rounds: int) -> dict[s
     return found
 
 
-def by_lengths(dtype: str, threads: int, tokens: int, rounds: int) -> dict[str, dict[str, Any]]:
-    """Passages of 8 to 512 tokens, of the same number of tokens together."""
+def by_lengths(dtype: str, threads: int, lengths: list[int], tokens: int, rounds: int) -> dict[str, dict[str, Any]]:
+    """Passages of each length, of the same number of tokens together."""
     words = " ".join(lines("long.txt")).split()
-    names = [str(length) for length in LENGTHS]
+    names = [str(length) for length in lengths]
     # A word is a token at least, so a passage of so many words is cut to exactly that many tokens.
     texts = {
         str(length): [" ".join(words[start : start + length]) for start in range(0, max(tokens, length), length)]
-        for length in LENGTHS
+        for length in lengths
     }
     models = {
         str(length): Embedder(MODEL, provider="cpu", dtype=dtype, threads=threads, max_seq_length=length)
-        for length in LENGTHS
+        for length in lengths
     }
     return compared(models, texts, {name: int(name) * len(texts[name]) for name in names}, rounds)
 
@@ -218,6 +218,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtypes", type=dtypes, default={}, metavar="D[=N],D", help="number formats, up to N texts")
     parser.add_argument("--up-to", type=positive, metavar="N", help="most texts (default: 100,000; float32 30,000)")
     parser.add_argument("--texts-only", action="store_true", help="leave out cores and lengths")
+    parser.add_argument("--lengths", type=lengths, default=LENGTHS, metavar="N,N", help="tokens of a text (8 to 512)")
     parser.add_argument("--threads", type=positive, metavar="N", help="most threads (default: all)")
     parser.add_argument("--rounds", type=positive, default=ROUNDS, metavar="N", help="rounds of cores and lengths")
     parser.add_argument("--texts", type=positive, metavar="N", help="texts for cores, and 16 tokens a text for lengths")
@@ -226,6 +227,14 @@ def parse() -> argparse.Namespace:
     if arguments.json is None and arguments.stream is None:
         parser.error("the following arguments are required: --json")
     return arguments
+
+
+def lengths(text: str) -> list[int]:
+    """Numbers of tokens, each once; no more than the model has positions."""
+    found = sorted({positive(part.strip()) for part in text.split(",")})
+    if found[-1] > ALL_POSITIONS:
+        raise argparse.ArgumentTypeError(f"the model has {ALL_POSITIONS} positions, fewer than {found[-1]} tokens")
+    return found
 
 
 def dtypes(text: str) -> dict[str, int]:
@@ -248,6 +257,8 @@ def command_of(arguments: argparse.Namespace) -> str:
     for name in ("up_to", "threads", "texts"):
         if (value := getattr(arguments, name)) is not None:
             words.append(f"--{name.replace('_', '-')} {value}")
+    if arguments.lengths != LENGTHS:
+        words.append(f"--lengths {','.join(map(str, arguments.lengths))}")
     words += [f"--rounds {arguments.rounds}"] if arguments.rounds != ROUNDS else []
     return " ".join([*words, *(["--texts-only"] if arguments.texts_only else [])])
 
@@ -275,7 +286,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }
     results["lengths"] = {
         "of": "passages of data/long.txt, cut to the length",
-        "by_dtype": {dtype: by_lengths(dtype, threads, tokens, arguments.rounds) for dtype in chosen},
+        "by_dtype": {
+            dtype: by_lengths(dtype, threads, arguments.lengths, tokens, arguments.rounds) for dtype in chosen
+        },
     }
     return results
 

@@ -88,6 +88,10 @@ def seconds_in(raw: Path) -> float:
 def command_of(arguments: argparse.Namespace) -> str:
     """What makes the results again, from the root of the repository; where a user has a file is not named."""
     words = ["python", "benches/python/suite.py", arguments.step, "--json", f".bench/{arguments.step}.json"]
+    if arguments.raw is not None:
+        return " ".join(
+            [*words, "--raw .bench/pytest.json, after pytest benches/python --benchmark-json=.bench/pytest.json"]
+        )
     words += ["--onnx", "path/to/onnx/model.onnx"] if arguments.onnx else []
     for name in ("threads", "rounds", "texts"):
         words += [f"--{name}", getattr(arguments, name)] if getattr(arguments, name) is not None else []
