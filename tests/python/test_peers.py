@@ -68,7 +68,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """The script, with this Python for oxembed and nothing installed."""
     common = ["--bench", str(folder / "bench"), "--limit", str(TEXTS), "--skip-install"]
     command = [sys.executable, str(SCRIPT), *common, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=300, check=False)
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=600, check=False)
 
 
 @pytest.fixture(scope="module")
