@@ -294,6 +294,7 @@ STRESS_ARGS = --minutes '$(STRESS_MINUTES)' $(if $(STRESS_SEED),--seed '$(STRESS
 
 .PHONY: stress
 stress: .make/tools .make/package ## mixed calls from threads, tasks and processes, all vectors checked; STRESS_MINUTES=10
+	@OXEMBED_EXITS=40 $(RUN_PYTHON) -m pytest --quiet tests/python/test_faults_exit.py
 	@$(RUN_PYTHON) tests/stress/run.py $(STRESS_ARGS)
 
 # Needs a free-threaded Python, which no package registry has: name one, PYTHON=python3.14t. CI has it from setup-python.

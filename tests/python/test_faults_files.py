@@ -35,7 +35,7 @@ def said(script: str, folder: Path, **options: Any) -> Any:
 @on_unix
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_loaded_model_goes_on(change: str, tmp_path: Path) -> None:
-    """What is loaded needs its files no more; sessions that are made later included."""
+    """A model that is in use needs its files no more."""
     script = f"""
     {textwrap.indent(CHANGES[change], "    ").strip()}
     agree = [right(embedder) for _ in range(3)]
@@ -72,6 +72,25 @@ def test_who_loads_it_again_is_told(change: str, tmp_path: Path) -> None:
     for kind, message in found["failed"]:
         assert kind in {"ModelNotFoundError", "InvalidModelError"}
         assert str(tmp_path) in message
+
+
+@on_unix
+def test_workers_that_start_after_the_weights_are_gone(tmp_path: Path) -> None:
+    """ONNX Runtime wants the file to be there when a session is made; a call that needs another is told which."""
+    script = """
+    lone = model(folder)
+    before = lone.encode("x")
+    hidden = folder.rename(folder.with_name("hidden"))
+    failed = outcome(lambda: lone.encode(TEXTS * 40))
+    same = bool((lone.encode("x") == before).all())
+    hidden.rename(folder)
+    tell(failed=failed, same=same, back=right(lone))
+    """
+    found = said(script, copied(tmp_path / "model"))
+    assert (found["same"], found["back"]) == (True, True)
+    kind, message = found["failed"]
+    assert kind == "InferenceError"
+    assert "model.safetensors" in message
 
 
 @on_unix
@@ -114,17 +133,21 @@ def test_files_that_change_while_models_load(tmp_path: Path) -> None:
     thread = threading.Thread(target=replace)
     thread.start()
     wrong = 0
-    for _ in range(60):
+    for _ in range(30):
         loaded = []
         found = outcome(lambda: loaded.append(model(folder)))
         counts[found[0]] = counts.get(found[0], 0) + 1
-        wrong += bool(loaded) and not right(loaded[0])
+        if loaded:
+            agree = []
+            used = outcome(lambda: agree.append(right(loaded[0])))  # its other sessions may come too late
+            wrong += not (all(agree) if used[0] == "ok" else used[0] == "InferenceError")
     stop.set()
     thread.join()
     tell(counts=counts, wrong=wrong, next=right(embedder))
     """
     found = told(
-        "import pickle, shutil\nfolder = Path(sys.argv[1])\nembedder = model(folder)\n" + textwrap.dedent(script),
+        "import pickle, shutil\nfolder = Path(sys.argv[1])\nembedder = model(folder)\nassert right(embedder)\n"
+        + textwrap.dedent(script),
         first,
         second,
     )

@@ -27,6 +27,7 @@ def handler(number, _):
     if len(seen) >= wanted:
         raise Stop(number)
 
+logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # in its debug mode it tells of slow steps
 seen, wanted = [], 1
 embedder = model()
 before = embedder.encode("the same")
