@@ -30,9 +30,9 @@ pub fn short_texts() -> Vec<String> {
     lines("data/short_texts.txt")
 }
 
-/// Many lines as one text, longer than any model's limit.
+/// A hundred lines as one text, longer than the embedded model's limit.
 pub fn long_text() -> String {
-    lines("data/sentences.txt").join(" ")
+    lines("data/sentences.txt").split_at(100).0.join(" ")
 }
 
 /// The tokenizer of the embedded model.
@@ -46,12 +46,14 @@ pub fn tokens(tokenizer: &Tokenization, texts: &[&str]) -> TokenizedTexts {
     tokenizer.encode_all(None, texts, 1, &mut || ControlFlow::Continue(())).unwrap()
 }
 
-/// Lengths of `count` texts in tokens: those of the short texts over and over.
+/// Lengths of `count` texts, about what they are in tokens: the words of the short texts, over and over, and two more.
 pub fn lengths(count: usize) -> Vec<usize> {
-    let texts = short_texts();
-    let tokens = tokens(&tokenizer(), &as_strs(&texts));
-    let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
-    lengths.into_iter().cycle().take(count).collect()
+    short_texts().iter().map(|text| text.split_whitespace().count() + 2).cycle().take(count).collect()
+}
+
+/// `count` texts of such lengths as token ids.
+pub fn token_ids(count: usize) -> Vec<Vec<u32>> {
+    lengths(count).into_iter().map(|length| (1_000..).take(length).collect()).collect()
 }
 
 /// The tokens of one text as a model would have made them: `count` vectors of [`HIDDEN`] numbers between -1 and 1.

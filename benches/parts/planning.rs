@@ -6,7 +6,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use oxembed::batch::{Batch, TokenRow};
 use oxembed::schedule::{Limits, TOKEN_BUDGET, plan};
 
-use oxembed_benches::{LAYOUT, as_strs, lengths, short_texts, tokenizer, tokens};
+use oxembed_benches::{LAYOUT, lengths, token_ids};
 
 pub fn measure(criterion: &mut Criterion) {
     let limits = Limits { token_budget: TOKEN_BUDGET, workers: 2 };
@@ -18,14 +18,14 @@ pub fn measure(criterion: &mut Criterion) {
             bencher.iter(|| plan(black_box(lengths), limits));
         });
     }
-    let texts = short_texts();
-    let tokens = tokens(&tokenizer(), &as_strs(&texts));
+    let texts = token_ids(2000);
     let plan = plan(&lengths(texts.len()), limits);
+    let row = |text: &usize| TokenRow { ids: &texts[*text], type_ids: &[] };
     group.throughput(Throughput::Elements(texts.len() as u64));
     group.bench_function("pad/2000", |bencher| {
         bencher.iter(|| {
             for texts in plan.batches() {
-                let rows: Vec<TokenRow<'_>> = texts.iter().map(|text| tokens.row(*text)).collect();
+                let rows: Vec<TokenRow<'_>> = texts.iter().map(row).collect();
                 black_box(Batch::pad(&rows, &LAYOUT));
             }
         });

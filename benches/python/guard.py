@@ -86,11 +86,9 @@ def count(tree: Path, side: str) -> Counts:
     command = ["cargo", "bench", "--manifest-path", str(tree / "benches" / "Cargo.toml"), "--bench", "guard"]
     # Both sides share what they depend on, and nothing else: a package is known by its folder.
     command += ["--profile", "guard", "--target-dir", str(ROOT / "target"), "--", "--output-format=json"]
-    environment = {
-        **os.environ,
-        "GUNGRAUN_RUNNER": str(RUNNER),
-        "GUNGRAUN_HOME": str(ROOT / "target" / "guard-counts" / side),
-    }
+    counts = ROOT / "target" / "guard-counts" / side
+    shutil.rmtree(counts, ignore_errors=True)
+    environment = {**os.environ, "GUNGRAUN_RUNNER": str(RUNNER), "GUNGRAUN_HOME": str(counts)}
     done = subprocess.run(command, cwd=tree, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         print(done.stdout)
@@ -102,14 +100,8 @@ def named_count(summary: dict[str, Any]) -> tuple[str, int]:
     """Name and instructions of one bench, of gungraun's report."""
     name = "/".join(part for part in (summary["module_path"], summary["id"]) if part)
     (profile,) = [profile for profile in summary["profiles"] if profile["tool"] == "Callgrind"]
-    instructions = profile["data"]["total"]["metrics"]["Callgrind"]["Ir"]["metrics"]
-    return name.removeprefix("guard::").replace("::", "/"), new_value(instructions)
-
-
-def new_value(metric: dict[str, Any]) -> int:
-    """The number of this run, whether there was one before it or not."""
-    (number,) = (metric.get("Left") or metric["Both"][0]).values()
-    return int(number)
+    instructions = profile["data"]["total"]["metrics"]["Ir"]["values"]["new"]
+    return name.removeprefix("guard::").replace("_benches::", "/"), int(instructions)
 
 
 def compare(base: Counts, here: Counts, limit: float) -> list[str]:
