@@ -186,6 +186,9 @@ clippy: ## clippy, without and with the Python binding, and of the test provider
 rustdoc: ## the Rust documentation, with no broken link
 	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
 
+# The suite of benchmarks and what it shares with the steps beside it.
+MEASURING := $(wildcard benches/python/test_*.py) $(addprefix benches/python/,conftest.py record.py suite.py growth.py starts.py)
+
 # Scripts of one module name each, so each is checked by itself.
 .PHONY: types
 types: .make/tools .make/package ## mypy and basedpyright, both strict
@@ -193,6 +196,8 @@ types: .make/tools .make/package ## mypy and basedpyright, both strict
 	@$(CHECK) mypy-models $(BIN)/mypy --strict models/build.py
 	@$(CHECK) mypy-calibrate $(BIN)/mypy --strict models/calibrate.py
 	@$(CHECK) mypy-quantize $(BIN)/mypy --strict models/quantize.py
+	@$(CHECK) mypy-corpora $(BIN)/mypy --strict data/build.py
+	@$(CHECK) mypy-benches env MYPYPATH=python:benches/python $(BIN)/mypy --strict $(MEASURING)
 	@$(CHECK) mypy-wheel $(BIN)/mypy --strict $(wildcard tests/wheel/*.py) tests/some_ran.py tests/provider_packages.py
 	@$(CHECK) basedpyright $(BIN)/basedpyright --pythonpath $(RUN_PYTHON)
 
@@ -334,9 +339,35 @@ check-release: ## is TAG=v1.2.3 the version in Cargo.toml, and does CHANGELOG.md
 		exit 1; fi; \
 	echo "$$TAG is the version in Cargo.toml, and CHANGELOG.md has it."
 
+##### Measuring
+
+# Every step writes .bench/STEP.json. ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx names torch's export, which the Python
+# programs that oxembed is compared with then run; otherwise they run the graph that oxembed exports.
+BENCH := .bench
+WITH_ONNX := $(if $(ONNX),--onnx "$(ONNX)")
+
+.make/bench-tools: .make/maturin pyproject.toml
+	@$(PIP) install --group bench
+	@touch $@
+
+.PHONY: bench-throughput bench-latency bench-concurrency bench-starts bench-growth
+bench-throughput bench-latency bench-concurrency: bench-%: .make/bench-tools .make/package
+	@$(RUN_PYTHON) benches/python/suite.py $* --json $(BENCH)/$*.json $(WITH_ONNX)
+
+bench-starts: .make/bench-tools .make/package
+	@$(RUN_PYTHON) benches/python/starts.py --json $(BENCH)/cold_start.json $(WITH_ONNX)
+
+bench-growth: .make/bench-tools .make/package
+	@$(RUN_PYTHON) benches/python/growth.py --json $(BENCH)/growth.json
+
+# Half an hour on two cores, and ten minutes.
+.PHONY: bench-million
+bench-million: .make/bench-tools .make/package ## a million texts through encode_iter, by float32 and by int8
+	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes float32 --up-to 1000000 --json $(BENCH)/growth_million.json
+	@$(RUN_PYTHON) benches/python/growth.py --texts-only --dtypes int8 --up-to 1000000 --json $(BENCH)/growth_million_int8.json
+
 .PHONY: bench
-bench: setup ## measure against other programs in one run; needs ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx
-	@$(RUN_PYTHON) benches/python/run.py --onnx "$(or $(ONNX),$(error name the torch export to compare with: make bench ONNX=path/to/model.onnx))"
+bench: bench-throughput bench-latency bench-concurrency bench-starts bench-growth ## measure speed and memory against pure Python
 
 .PHONY: bench-int8
 bench-int8: .make/tools .make/package ## measure int8 against float32, and onnxruntime's quantize_dynamic beside it

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -63,9 +64,13 @@ def run(model: onnxruntime.InferenceSession, rows: list[list[int]]) -> NDArray[n
     for index, row in enumerate(rows):
         ids[index, : len(row)] = row
         mask[index, : len(row)] = 1
-    feeds: dict[str, Any] = {"input_ids": ids, "attention_mask": mask}
-    if any(port.name == "token_type_ids" for port in model.get_inputs()):
-        feeds["token_type_ids"] = np.zeros_like(ids)
+    every = {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "token_type_ids": np.zeros_like(ids),
+        "position_ids": np.tile(np.arange(longest), (len(rows), 1)),  # oxembed's own exports ask for them
+    }
+    feeds = {port.name: every[port.name] for port in model.get_inputs()}
     hidden = model.run(None, feeds)[0]
     weights = mask[:, :, None].astype(np.float32)
     pooled = (hidden * weights).sum(1) / weights.sum(1)
@@ -74,11 +79,20 @@ def run(model: onnxruntime.InferenceSession, rows: list[list[int]]) -> NDArray[n
 
 
 class Best:
-    """As fast as pure Python gets: sorted by length, 512-token batches, one one-thread session a core."""
+    """As fast as pure Python gets: sorted by length, 512-token batches, one one-thread session a core.
 
-    def __init__(self, folder: Path, onnx_file: Path, threads: int) -> None:
-        self.tokenizer = tokenizer(folder)
+    What is a single batch runs in a session with all threads.
+    """
+
+    def __init__(self, folder: Path, onnx_file: Path, threads: int, *, max_tokens: int = MAX_TOKENS) -> None:
+        self.tokenizer = tokenizer(folder, max_tokens)
         self.sessions = [session(onnx_file, 1) for _ in range(threads)]
+        self.onnx_file = onnx_file
+
+    @cached_property
+    def whole(self) -> onnxruntime.InferenceSession:
+        """The session with all threads, where there is a call that needs it."""
+        return session(self.onnx_file, len(self.sessions))
 
     def encode(self, texts: list[str]) -> NDArray[np.float32]:
         """Rows of `texts`, in order."""
@@ -90,6 +104,8 @@ class Best:
             size = max(1, 512 // len(rows[order[start]]))
             batches.append(order[start : start + size])
             start += size
+        if len(batches) == 1:
+            return run(self.whole, rows)
         vectors = np.empty((len(texts), 384), dtype=np.float32)
         pending = iter(batches)
 

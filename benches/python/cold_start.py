@@ -1,14 +1,16 @@
-"""One start in a process of its own: loads a model, embeds one text, prints the seconds as JSON.
+"""One start in a process of its own: imports, loads a model, embeds one text, prints the seconds of each as JSON.
 
     python benches/python/cold_start.py '{"side": "oxembed", "model": "path/to/folder", "provider": "cpu", ...}'
+    python benches/python/cold_start.py '{"side": "suite", "name": "oxembed int8", "onnx": "", "threads": 2, ...}'
 
-`coreml.py` runs it: a first load must not find what an earlier one left in memory, and where a program dies while it
-loads, as some exports do on some providers, nothing else dies with it.
+`coreml.py` and `starts.py` run it: a first load must not find what an earlier one left in memory, and where a program
+dies while it loads, as some exports do on some providers, nothing else dies with it.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 import time
@@ -16,14 +18,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 QUERY = "How do I sort a list of dictionaries by a value in Python?"
 
 
 def loader(arguments: dict[str, Any]) -> Callable[[], Any]:
     """What loads the side that `arguments` describe; the imports it needs are done."""
-    if arguments.pop("side") == "oxembed":
+    side = arguments.pop("side")
+    if side == "suite":
+        name = arguments.pop("name")
+        for package in ("oxembed",) if name.startswith("oxembed") else ("onnxruntime", "tokenizers", "baseline"):
+            importlib.import_module(package)
+        sides = importlib.import_module("sides")
+        setting = sides.Setting(**{**arguments, "onnx": Path(arguments["onnx"])})
+        return lambda: sides.load(name, setting)
+    if side == "oxembed":
         from oxembed._commands.console import load_model
 
         namespace = argparse.Namespace(**arguments, revision=None)
@@ -37,16 +45,23 @@ def loader(arguments: dict[str, Any]) -> Callable[[], Any]:
 
 def main() -> int:
     """Measure; return 0, or 1 after a line about what is wrong."""
+    begun = time.perf_counter()
     load = loader(json.loads(sys.argv[1]))
-    start = time.perf_counter()
+    imported = time.perf_counter()
     try:
-        row = load().encode([QUERY])
+        model = load()
+        loaded = time.perf_counter()
+        row = model.encode([QUERY])
     except Exception as error:
         # Whatever it is, it is what the start ends in: the parent shows it.
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         return 1
-    seconds = time.perf_counter() - start
-    json.dump({"seconds": seconds, "finite": bool(np.isfinite(row).all())}, sys.stdout)
+    ended = time.perf_counter()
+    seconds = {"import": imported - begun, "load": loaded - imported, "first_call": ended - loaded}
+    # Only now: what the side imports is part of its import.
+    from numpy import isfinite
+
+    json.dump({**seconds, "seconds": ended - imported, "finite": bool(isfinite(row).all())}, sys.stdout)
     return 0
 
 

@@ -5,28 +5,69 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 
 Times = dict[str, list[float]]
+Result = TypeVar("Result")
+
+
+@dataclass
+class Runs(Generic[Result]):
+    """What a side took in each round, and what came of it."""
+
+    seconds: list[float] = field(default_factory=list)
+    processor_seconds: list[float] = field(default_factory=list)
+    results: list[Result] = field(default_factory=list)
+
+
+def in_turn(
+    sides: Mapping[str, Callable[[int], Callable[[], Result]]], rounds: int, warm_ups: int = 1
+) -> dict[str, Runs[Result]]:
+    """Runs of each side, one after the other in every round, after `warm_ups` rounds that do not count.
+
+    A side is given the number of the round and makes ready, which is not timed; what it returns is called, which is.
+    Every round begins with another side, so that none always follows the same one.
+    """
+    runs: dict[str, Runs[Result]] = {name: Runs() for name in sides}
+    names = list(sides)
+    for number in range(-warm_ups, rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            call = sides[name](number)
+            processor, start = time.process_time(), time.perf_counter()
+            result = call()
+            seconds, processor_seconds = time.perf_counter() - start, time.process_time() - processor
+            if number >= 0:
+                runs[name].seconds.append(seconds)
+                runs[name].processor_seconds.append(processor_seconds)
+                runs[name].results.append(result)
+    return runs
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int, warm_ups: int = 1) -> Times:
-    """Seconds of each side, one after the other in every round, after `warm_ups` rounds that do not count."""
-    times: Times = {name: [] for name in sides}
-    for number in range(-warm_ups, rounds):
-        for name, side in sides.items():
-            start = time.perf_counter()
+    """Seconds of each side, as `in_turn` runs them; nothing is kept of what they return."""
+
+    def silent(side: Callable[[], object]) -> Callable[[int], Callable[[], None]]:
+        def call() -> None:
             side()
-            seconds = time.perf_counter() - start
-            if number >= 0:
-                times[name].append(seconds)
-    return times
+
+        return lambda _: call
+
+    runs = in_turn({name: silent(side) for name, side in sides.items()}, rounds, warm_ups)
+    return {name: run.seconds for name, run in runs.items()}
+
+
+def ratios(times: Times, name: str, against: str) -> list[float]:
+    """How much faster `name` was than `against` in each round."""
+    return [other / own for own, other in zip(times[name], times[against], strict=True)]
 
 
 def ratio(times: Times, name: str, against: str) -> float:
     """Median over the rounds of how much faster `name` was than `against` in the same round."""
-    return statistics.median(other / own for own, other in zip(times[name], times[against], strict=True))
+    return statistics.median(ratios(times, name, against))
 
 
 def percentiles(seconds: list[float]) -> dict[str, float]:
