@@ -24,6 +24,7 @@ import logging
 import math
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -135,6 +136,8 @@ def main() -> int:
     """Measure, print, write; return 0, or 1 after a line about what keeps it from that, or 130 after Ctrl-C."""
     arguments = parse()
     logging.getLogger("oxembed").setLevel(logging.ERROR)
+    # Else the peers, most of them stopped, would outlive it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = time.perf_counter()
     try:
         results = measure(arguments)

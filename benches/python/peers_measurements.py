@@ -57,6 +57,7 @@ class Side:
     def fail(self, error: PeerError) -> None:
         """Nothing more is asked of it."""
         self.failure = str(error)
+        sys.stderr.write(f"{self.row.name}: {error}\n")
         if self.process is not None:
             self.process.kill()
             self.process = None

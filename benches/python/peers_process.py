@@ -146,6 +146,9 @@ class PeerProcess:
         return f"{how}, {last_line(text, 'without a word')}"
 
     def _tree(self) -> list[psutil.Process]:
+        if self._process.poll() is not None:
+            # Its number may be another process's by now.
+            return []
         process = psutil.Process(self._process.pid)
         return [*process.children(recursive=True), process]
 
