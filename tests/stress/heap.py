@@ -10,7 +10,6 @@ import ctypes
 import re
 import sys
 
-
 _ARENA_MAX = -8  # of malloc.h
 
 
