@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 STRESS = Path(__file__).resolve().parents[1] / "stress"
-BRIEFLY = ["--minutes", "0.05", "--round", "1", "--warm-up", "2"]
+BRIEFLY = ["--minutes", "0.05", "--round", "0.5", "--warm-up", "1"]
 
 
 def module(name: str) -> ModuleType:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from oxembed import Embedder
 
 LIMIT_S = 120
-CALLS = 12
+CALLS = 6
 FORKS = hasattr(os, "fork")
 
 

@@ -18,7 +18,7 @@ def run(number: int, models: dict[str, Embedder], truth: Truth, tally: Tally) ->
 
     def call(position: int) -> None:
         dtype = list(models)[position % len(models)]
-        numbers = [(position * 7 + step) % len(truth.texts) for step in range(1 + position % 5)]
+        numbers = [(position * 7 + step) % len(truth.texts) for step in range(1 + position % 3)]
         try:
             together.wait(60)
             rows = models[dtype].encode([truth.texts[number] for number in numbers])

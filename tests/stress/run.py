@@ -29,6 +29,7 @@ import calls
 import children
 import crowd
 import gauge
+import heap
 import interrupts
 import tasks
 from tally import Tally
@@ -189,6 +190,7 @@ def report(run: Run, readings: list[gauge.Reading], minutes: float) -> int:
 def main() -> int:
     """Stress as the command line says; return the exit status."""
     options = arguments()
+    heap.have_few_arenas()
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     print(f"seed {options.seed}; Python {sys.version.split()[0]} {'with' if gil else 'without'} the GIL", flush=True)
     logging.getLogger("oxembed").setLevel(logging.ERROR)  # texts that are cut are meant to be
