@@ -38,7 +38,8 @@ pub fn check(input: &[u8]) {
         return;
     }
     for (value, exact) in out.iter().zip(&exact) {
-        let is_near = f64::from(*value) == *exact || (f64::from(*value) - exact).abs() <= 1e-5 * exact.abs() + 1e-4;
+        let value = f64::from(*value);
+        let is_near = value.total_cmp(exact).is_eq() || (value - exact).abs() <= 1e-5 * exact.abs() + 1e-4;
         assert!(is_near, "{value} instead of {exact}: {text:?}");
     }
 }
@@ -119,5 +120,7 @@ fn pooled(mode: PoolingMode, tokens: &[&[f32]], left_out: usize, column: usize) 
 fn normalize(row: &mut [f64]) {
     let length = row.iter().map(|value| value * value).sum::<f64>().sqrt();
     let divisor = if length < 1e-12 { 1e-12 } else { length };
-    row.iter_mut().for_each(|value| *value /= divisor);
+    for value in row {
+        *value /= divisor;
+    }
 }
