@@ -32,25 +32,25 @@ pub struct Target {
     pub name: &'static str,
     /// Panics where something does not hold for these bytes.
     pub check: fn(&[u8]),
-    /// How many changed inputs the short run tries: what two seconds are enough for.
+    /// How many changed inputs the short run tries: about two seconds of one core.
     pub short_run: u32,
 }
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
-    Target { name: "config_bytes", check: config_bytes::check, short_run: 4000 },
-    Target { name: "config_json", check: config_json::check, short_run: 150 },
-    Target { name: "encode", check: encode::check, short_run: 60 },
-    Target { name: "int8_file", check: int8_file::check, short_run: 8000 },
-    Target { name: "load", check: load::check, short_run: 30 },
-    Target { name: "onnx", check: onnx::check, short_run: 3000 },
-    Target { name: "plan", check: plan::check, short_run: 8000 },
-    Target { name: "pool", check: pool::check, short_run: 20_000 },
-    Target { name: "tokenize", check: tokenize::check, short_run: 500 },
-    Target { name: "tokenizer_bytes", check: tokenizer_bytes::check, short_run: 2000 },
-    Target { name: "tokenizer_json", check: tokenizer_json::check, short_run: 100 },
-    Target { name: "weights", check: weights::check, short_run: 8000 },
-    Target { name: "weights_index", check: weights_index::check, short_run: 3000 },
+    Target { name: "config_bytes", check: config_bytes::check, short_run: 8000 },
+    Target { name: "config_json", check: config_json::check, short_run: 800 },
+    Target { name: "encode", check: encode::check, short_run: 200 },
+    Target { name: "int8_file", check: int8_file::check, short_run: 30_000 },
+    Target { name: "load", check: load::check, short_run: 200 },
+    Target { name: "onnx", check: onnx::check, short_run: 20_000 },
+    Target { name: "plan", check: plan::check, short_run: 20_000 },
+    Target { name: "pool", check: pool::check, short_run: 40_000 },
+    Target { name: "tokenize", check: tokenize::check, short_run: 1500 },
+    Target { name: "tokenizer_bytes", check: tokenizer_bytes::check, short_run: 10_000 },
+    Target { name: "tokenizer_json", check: tokenizer_json::check, short_run: 500 },
+    Target { name: "weights", check: weights::check, short_run: 20_000 },
+    Target { name: "weights_index", check: weights_index::check, short_run: 5000 },
 ];
 
 /// Runs the target `name`; for the programs in `fuzz_targets/`.

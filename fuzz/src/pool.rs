@@ -38,8 +38,8 @@ pub fn check(input: &[u8]) {
         return;
     }
     for (value, exact) in out.iter().zip(&exact) {
-        let is_near = f64::from(*value).total_cmp(exact).is_eq()
-            || (f64::from(*value) - exact).abs() <= 1e-5 * exact.abs() + 1e-4;
+        let value = f64::from(*value);
+        let is_near = value.total_cmp(exact).is_eq() || (value - exact).abs() <= 1e-5 * exact.abs() + 1e-4;
         assert!(is_near, "{value} instead of {exact}: {text:?}");
     }
 }

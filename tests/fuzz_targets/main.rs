@@ -12,7 +12,7 @@ mod targets;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 
 use mutation::Mutator;
@@ -34,14 +34,13 @@ fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
     paths.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
-/// Checks an input; where that panics, the input is kept and a command that repeats it is shown.
+/// Checks an input; where that panics, which says why, the input is kept and the command that repeats it is told.
 fn check(target: &str, input: &[u8], origin: &str) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| targets::run(target, input))) {
+    if catch_unwind(|| targets::run(target, input)).is_err() {
         let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{target}-broken"));
         fs::write(&kept, input).unwrap();
-        eprintln!("{target} fails on {origin}, which is now {}", kept.display());
-        eprintln!("repeat it with: {INPUT}={} cargo test --test fuzz_targets {target}", kept.display());
-        resume_unwind(panic);
+        let kept = kept.display();
+        panic!("{target} fails on {origin}; see it again: {INPUT}={kept} cargo test --test fuzz_targets {target}");
     }
 }
 
