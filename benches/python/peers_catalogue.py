@@ -12,7 +12,7 @@ from peers_environment import Environment
 from peers_models import FLOAT32, ORIGINAL, Form
 
 # A careful user tries these; the fastest on a sample is kept.
-BATCHES = (4, 8, 16, 32, 64)
+BATCHES = (8, 16, 32)
 ONNX_ENVIRONMENT = "sentence-transformers-onnx"
 SERVER = "text-embeddings-inference"
 OPENVINO_ENVIRONMENT = "sentence-transformers-openvino"
@@ -161,7 +161,7 @@ def others() -> list[Row]:
     optimum = row("infinity", " ONNX", "infinity", {"folder": f"onnx{WHOLE}"}, engine="optimum")
     llama = row("llama-cpp", "", "llama_cpp", {"gguf": "gguf"})
     candle = row("candle", "", "", {"folder": FLOAT32})
-    tokens = (128, 512, 2048)
+    tokens = (512, 2048)
     inference = row(SERVER, "", "text_embeddings_inference", {"folder": f"onnx{WHOLE}"})
     return [
         row("model2vec", "", "model2vec", {"static": "static"}, kind=ANOTHER),

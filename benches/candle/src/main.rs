@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use model::Model;
 
 /// Texts that a batch size is chosen with.
-const SAMPLE: usize = 256;
+const SAMPLE: usize = 200;
 
 #[derive(Default)]
 struct Session {
