@@ -25,9 +25,9 @@ MEASUREMENTS = DOCUMENTS / "measurements"
 PAGE = DOCUMENTS / "performance.md"
 PICTURES = DOCUMENTS / "pictures"
 MEASURED = record.ROOT / ".bench"
-STEPS = ("throughput", "latency", "concurrency", "cold_start", "growth", "limit", "peers", "attempts", "criterion")
-# Measured by commands of their own, and on the page where they are there.
-OPTIONAL = ("growth_million_int8", "growth_million")
+STEPS = ("throughput", "latency", "concurrency", "cold_start", "growth", "limit", "peers", "attempts")
+# On the page where they are there: they need half an hour, or a Rust toolchain.
+OPTIONAL = ("growth_million_int8", "growth_million", "criterion")
 
 
 class ReportError(Exception):
@@ -78,6 +78,7 @@ def context(found: Mapping[str, record.Record]) -> dict[str, Any]:
 
     million = found.get("growth_million_int8")
     return {
+        **dict.fromkeys(OPTIONAL),
         **results,
         "fastest": packages[0],
         "latency_texts_per_second": rate("latency", "one text"),

@@ -55,10 +55,13 @@ def test_loads_and_calls_under_every_limit() -> None:
         with limited(mib):
             load = outcome(lambda: kept.append(Embedder(provider="cpu", threads=2)))
         if kept:
+            with limited(0):
+                at_once = outcome(lambda: kept[0].encode(texts))
             with limited(mib // 2):
                 call = outcome(lambda: kept.append(kept[0].encode(texts)))
             same = len(kept) == 1 or bool((kept[1] == expected).all())
             after = bool((kept[0].encode(texts) == expected).all())
+            tried.append([load, at_once, True, True])
             tried.append([load, call, same, after])
             if call[0] == "ok":
                 break
