@@ -123,7 +123,7 @@ def test_every_settings_file_that_the_loader_reads() -> None:
     """The loader is in another language; what its sources name is downloaded."""
     tests = re.compile(r"_tests\.rs$|/tests/")
     sources = [path for path in (ROOT / "src").rglob("*.rs") if not tests.search(path.as_posix())]
-    code = "".join(path.read_text(encoding="utf-8").split("#[cfg(test)]")[0] for path in sources)
+    code = "".join(re.split(r"#\[cfg\((?:all\()?test", path.read_text(encoding="utf-8"))[0] for path in sources)
     code = re.sub(r"^\s*//.*$", "", code, flags=re.MULTILINE)
     named = set(re.findall(r'"([\w-]+\.(?:json|jinja))"', code))
     assert {"modules.json", "sentence_bert_config.json", "chat_template.jinja", "tokenizer.json"} <= named
