@@ -63,8 +63,13 @@ ENVIRONMENTS = {
         Environment("fastembed", ("fastembed>=0.7,<1",)),
         Environment("embed-anything", ("embed-anything>=0.6,<1",)),
         Environment("model2vec", ("model2vec>=0.6,<1",)),
-        Environment("model2vec-distill", ("model2vec[distill]>=0.6,<1",), ("torch",)),
-        Environment("infinity", ("infinity-emb[torch,optimum]>=0.0.77,<1", "optimum<2"), ("torch",)),
+        Environment("model2vec-distill", ("model2vec[distill,quantization]>=0.6,<1",), ("torch",)),
+        # It wants NumPy 1, and what optimum brings would be the last of packages that want NumPy 2.
+        Environment(
+            "infinity",
+            ("infinity-emb[torch,optimum]>=0.0.77,<1", "optimum<2", "datasets<4", "pyarrow<19"),
+            ("torch",),
+        ),
         Environment("llama-cpp", ("llama-cpp-python>=0.3.16,<1", "gguf>=0.17,<1", "safetensors>=0.5")),
         Environment("mlx", ("mlx-embeddings>=0.0.3,<1",), macs_only=True),
         Environment("candle", cargo=CANDLE, binary="target/release/candle-peer"),

@@ -19,9 +19,11 @@ import venv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[2] / "python"
 MADE = "made.json"
+FAILED = "failed.txt"
 
 
 class PeerError(Exception):
@@ -49,7 +51,7 @@ class Environment:
 def last_line(text: str, otherwise: str) -> str:
     """The last line with something in it; what pip says last are often hints, so its last error where it has one."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("ERROR:", "error:"))]
+    errors = [line for line in lines if line.startswith("ERROR:")]
     return (errors or lines or [otherwise])[-1]
 
 
@@ -60,6 +62,16 @@ def size(folder: Path) -> int:
         folders[:] = [name for name in folders if name not in ("__pycache__", "pip") and not name.startswith("pip-")]
         total += sum((Path(parent) / file).stat().st_size for file in files if not file.endswith(".log"))
     return total
+
+
+def made(environment: Environment) -> dict[str, Any]:
+    """What an environment is made of; where it differs, the environment is made anew."""
+    return {
+        "requirements": list(environment.requirements),
+        "layers": list(environment.layers),
+        "cargo": list(environment.cargo),
+        "python": sys.version,
+    }
 
 
 class Environments:
@@ -113,34 +125,41 @@ class Environments:
             raise PeerError(f"for Macs with Apple silicon; this is {platform.system()} on {platform.machine()}")
         for layer in environment.layers:
             self.python(layer)
-        folder = self.folder / environment.name
-        made = {
-            "requirements": list(environment.requirements),
-            "layers": list(environment.layers),
-            "cargo": list(environment.cargo),
-            "python": sys.version,
-        }
-        stamp = folder / MADE
-        if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == made:
+        if not self._is_made(environment):
+            if environment.with_package and not self.may_install:
+                # The Python that this runs with has what the package needs.
+                self.here.add(environment.name)
+            else:
+                self._make(environment)
+        elif environment.cargo[:1] == ("build",) and self.may_install:
             # cargo itself knows what has changed in sources of this repository.
-            if environment.cargo[:1] == ("build",) and self.may_install:
-                self._build(environment)
-            return
-        if environment.with_package and not self.may_install:
-            # The Python that this runs with has what the package needs.
-            self.here.add(environment.name)
-            return
+            self._build(environment)
+
+    def _is_made(self, environment: Environment) -> bool:
+        stamp = self.folder / environment.name / MADE
+        return stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == made(environment)
+
+    def _make(self, environment: Environment) -> None:
+        folder = self.folder / environment.name
+        failed = folder / FAILED
         if not self.may_install:
-            raise PeerError("not installed, and --skip-install was given")
+            before = (
+                failed.read_text(encoding="utf-8") if failed.exists() else "not installed: --skip-install was given"
+            )
+            raise PeerError(before)
         sys.stderr.write(f"installing {environment.name} ...\n")
         if folder.exists() and not environment.cargo:
             shutil.rmtree(folder)
         venv.create(folder, with_pip=True)
         below = [self._packages(layer) for layer in environment.layers]
         (self._packages(environment.name) / "layers.pth").write_text("".join(f"{path}\n" for path in below))
-        self._install(environment)
-        self._build(environment)
-        stamp.write_text(json.dumps(made), encoding="utf-8")
+        try:
+            self._install(environment)
+            self._build(environment)
+        except PeerError as error:
+            failed.write_text(str(error), encoding="utf-8")
+            raise
+        (folder / MADE).write_text(json.dumps(made(environment)), encoding="utf-8")
 
     def _install(self, environment: Environment) -> None:
         if environment.requirements:

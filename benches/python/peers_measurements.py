@@ -121,7 +121,7 @@ class Measurement:
         start = time.perf_counter()
         process.ask("vectors", file=str(file))
         # Who has done it once does it again in about that time, or hangs.
-        process.patience = min(process.patience, LIKELY_PATIENCE + 10 * (time.perf_counter() - start))
+        process.patience = min(process.patience, LIKELY_PATIENCE + 20 * (time.perf_counter() - start))
         side.vectors = checked(file, len(self.work.texts))
 
     def _settings(self, row: Row) -> tuple[list[str], dict[str, Any]]:

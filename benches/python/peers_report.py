@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from peers_catalogue import ANOTHER, LOWER
+
 MEBIBYTE = 2**20
+KINDS = ("float32", LOWER, ANOTHER)
 COLUMNS = (
     ("texts/s", 8),
     ("+-%", 4),
@@ -51,7 +54,7 @@ def as_text(results: dict[str, Any]) -> str:
     rows = results["rows"]
     width = max(len(row["name"]) for row in rows)
     lines = []
-    for kind in dict.fromkeys(row["kind"] for row in rows):
+    for kind in (kind for kind in KINDS if any(row["kind"] == kind for row in rows)):
         titles = "".join(f"  {title:>{size}}" for title, size in COLUMNS)
         lines += [f"{kind:{width}}{titles}"]
         found = [row for row in rows if row["kind"] == kind]

@@ -125,7 +125,7 @@ def test_a_crash_shows_the_last_words(measured: tuple[Rows, str]) -> None:
 def test_what_is_not_there_is_a_row_that_says_so(measured: tuple[Rows, str]) -> None:
     rows, _ = measured
     assert rows["absent"]["failure"].startswith("could not be started: ")
-    assert rows["candle"]["failure"] == "not installed, and --skip-install was given"
+    assert rows["candle"]["failure"] == "not installed: --skip-install was given"
     assert rows["mlx, careful"]["failure"].startswith(("for Macs with Apple silicon", "not installed"))
 
 
