@@ -316,8 +316,8 @@ coreml-bench: .make/package ## measure CoreML against the CPU, on a Mac with App
 
 # cargo's own programs, where they are not installed: compiled from crates.io, once.
 CARGO_TOOLS := .make/cargo
-CARGO_LLVM_COV := cargo-llvm-cov@0.9
-CARGO_MUTANTS := cargo-mutants@27.1
+CARGO_LLVM_COV := 'cargo-llvm-cov@^0.9'
+CARGO_MUTANTS := 'cargo-mutants@^27.1'
 
 .make/cargo/bin/cargo-llvm-cov: Makefile
 	@$(CHECK) cargo-llvm-cov $(CARGO) install --locked --root $(CARGO_TOOLS) $(CARGO_LLVM_COV)
