@@ -430,8 +430,8 @@ fuzz: .make/package $(CARGO_FUZZ) ## libFuzzer on each target for FUZZ_SECONDS; 
 
 # cargo's own programs, where they are not installed: compiled from crates.io, once.
 CARGO_TOOLS := .make/cargo
-CARGO_LLVM_COV := cargo-llvm-cov@0.9
-CARGO_MUTANTS := cargo-mutants@27.1
+CARGO_LLVM_COV := 'cargo-llvm-cov@^0.9'
+CARGO_MUTANTS := 'cargo-mutants@^27.1'
 
 .make/cargo/bin/cargo-llvm-cov: .make/venv Makefile
 	@$(CHECK) --always cargo-llvm-cov $(CARGO) install --locked --root $(CARGO_TOOLS) $(CARGO_LLVM_COV)
