@@ -37,6 +37,7 @@ mod fingerprint;
 mod foreign;
 mod forward;
 pub mod graph;
+mod identity;
 mod info;
 pub mod inspect;
 pub mod int8;

@@ -66,6 +66,18 @@ pub struct Model {
 impl Model {
     /// Makes `folder` ready to run, with its first session.
     pub(crate) fn load(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
+        let reading = folder.clone();
+        let loaded = Self::load_from(folder, settings);
+        let file = loaded.as_ref().map_or(&*reading.path, |loaded| loaded.model.source.origin.path());
+        match (reading.check_unchanged(file), loaded) {
+            (Ok(()), loaded) => loaded,
+            (Err(changed), Ok(_)) => Err(changed),
+            // What failed may be no more than a sign of it.
+            (Err(changed), Err(error)) => Err(changed.caused_by(error)),
+        }
+    }
+
+    fn load_from(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
         memory::ensure(0, "the model")?;
         let mut assumptions = folder.assumptions.clone();
         let mut source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;

@@ -59,6 +59,16 @@ class Checked(NamedTuple):
 
 
 DEFAULTS = Checked()
+# What each keyword is where nobody names it.
+UNNAMED: dict[str, object] = {
+    **DEFAULTS._asdict(),
+    "batch_size": None,
+    "convert_to_numpy": True,
+    "convert_to_tensor": False,
+    "device": None,
+    "output_value": "sentence_embedding",
+}
+_UNKNOWN = object()
 
 
 def check_options(method: str, options: dict[str, object]) -> Checked:
@@ -68,6 +78,8 @@ def check_options(method: str, options: dict[str, object]) -> Checked:
         TypeError: An unknown keyword, or a value of the wrong type.
         InvalidInputError: A value that cannot be honoured; the message says what would be.
     """
+    # Most calls name none of them, and all of the checks would be half of Python's part in a call of one text.
+    options = {name: value for name, value in options.items() if value is not UNNAMED.get(name, _UNKNOWN)}
     if not options:
         return DEFAULTS
     checked: dict[str, object] = {}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
+use super::folder_state::FolderState;
 use super::layers::{MAX_DIMENSION, Pooling};
 use super::modules::Module;
 use super::parts::Parts;
@@ -47,6 +48,8 @@ pub struct ModelFolder {
     pub tokenizer: TokenizerConfig,
     /// What the folder left open and sentence-transformers' own default decided, in plain sentences.
     pub assumptions: Vec<String>,
+    /// The files, before the first of them was read.
+    state: FolderState,
 }
 
 impl ModelFolder {
@@ -93,7 +96,17 @@ impl ModelFolder {
             truncate_dim: model.truncate_dim,
             tokenizer,
             assumptions,
+            state: parts.state,
         })
+    }
+
+    /// Refuses a folder that was written to since its first file was read; `file` is what runs.
+    ///
+    /// # Errors
+    /// [`EmbeddingError::InvalidModel`] that names the file.
+    pub(crate) fn check_unchanged(&self, file: &Path) -> Result<()> {
+        let inner = file.parent().unwrap_or(&self.path);
+        self.state.check(&self.path, &[&self.transformer_path, inner])
     }
 
     /// The pooling, which every folder has.

@@ -6,6 +6,7 @@
 
 mod document;
 mod folder;
+mod folder_state;
 mod layers;
 mod modules;
 mod parts;

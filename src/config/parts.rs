@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
+use super::folder_state::FolderState;
 use super::modules::{Module, ModuleList, read_modules};
 use super::paths::Root;
 use super::prompts::ModelSettings;
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub tokenizer: Result<TokenizerConfig>,
     /// What was left open.
     pub assumptions: Vec<String>,
+    /// The files, before the first of them was read.
+    pub state: FolderState,
 }
 
 impl Parts {
@@ -40,6 +43,7 @@ impl Parts {
     /// [`EmbeddingError::ModelNotFound`] where there is no such folder.
     pub fn read(path: &Path) -> Result<Self> {
         let root = Root::open(path)?;
+        let state = FolderState::of(&root.given);
         let mut assumptions = Vec::new();
         let list = read_modules(&root, &mut assumptions);
         let (is_bare, transformer_path) = match &list {
@@ -69,6 +73,7 @@ impl Parts {
             settings: problem,
             model,
             assumptions,
+            state,
         })
     }
 

@@ -18,5 +18,6 @@ pub mod ports;
 pub mod providers;
 pub mod session;
 mod status;
+mod threads;
 mod waiting;
 pub mod work;

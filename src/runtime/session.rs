@@ -1,7 +1,7 @@
 //! Making sessions over one model and running batches in them.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ort::session::builder::{GraphOptimizationLevel, PrepackedWeights, SessionBuilder};
 use ort::session::{RunOptions, Session};
@@ -12,6 +12,7 @@ use super::initializers::Initializers;
 use super::library::Library;
 use super::messages::first_line;
 use super::operator::{PackedSites, domain};
+use super::threads::SessionThreads;
 use crate::batch::Batch;
 use crate::error::{EmbeddingError, Result};
 use crate::schedule::TOKEN_BUDGET;
@@ -90,16 +91,20 @@ impl SessionFactory {
 
     /// A session over the written graph `model`, or over the ONNX file.
     fn session(&self, threads: usize, model: &[u8], profile: Option<&Path>) -> Result<Session> {
-        // The thread that makes the session is one of them.
-        make_sure_of_threads(threads.saturating_sub(1))?;
-        let builder = self.builder(threads).and_then(|builder| match profile {
-            Some(prefix) => Ok(builder.with_profiling(prefix)?),
-            None => Ok(builder),
+        // The thread that runs the session is one of them.
+        let waiting = SessionThreads::start(threads.saturating_sub(1))?;
+        let builder = self.builder(threads).and_then(|builder| {
+            let builder = builder.with_thread_manager(waiting.clone())?;
+            match profile {
+                Some(prefix) => Ok(builder.with_profiling(prefix)?),
+                None => Ok(builder),
+            }
         });
         let session = builder.and_then(|mut builder| match &self.graph {
             Graph::Written { .. } => builder.commit_from_memory(model),
             Graph::File(path) => builder.commit_from_file(path),
         });
+        waiting.dismiss();
         let session = session.map_err(|error| match &self.graph {
             _ if !self.execution.is_cpu() => {
                 self.execution.unavailable(format!("it refuses the model: {}", first_line(&error)))
@@ -336,22 +341,4 @@ impl Ports {
         };
         self.feeds.iter().map(value).collect()
     }
-}
-/// Fails where so many threads cannot be started.
-///
-/// ONNX Runtime waits for ever for the threads of a session that it did start where it cannot start them all.
-fn make_sure_of_threads(count: usize) -> Result<()> {
-    let gate = Mutex::new(());
-    let started = std::thread::scope(|scope| {
-        // All of them wait, so that they are there at the same time.
-        let _closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        (0..count).try_for_each(|_| {
-            let wait = || drop(gate.lock().unwrap_or_else(PoisonError::into_inner));
-            std::thread::Builder::new().spawn_scoped(scope, wait).map(drop)
-        })
-    });
-    started.map_err(|error| {
-        EmbeddingError::inference_failed(format!("a session needs {count} more threads, and the system refuses them"))
-            .caused_by(error)
-    })
 }

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
+use crate::identity::Identity;
+
 /// Asking takes a round trip where the file is on another machine, so it is done once a second at most.
 const INTERVAL_MS: u64 = 1000;
 /// Pieces of a file that are compared, spread over it, and their bytes.
@@ -25,19 +27,11 @@ pub struct FileState {
     has_changed: AtomicBool,
 }
 
-/// The file itself, and how long and how new it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Identity {
-    file: (u64, u64),
-    length: u64,
-    modified: (i64, i64),
-}
-
 impl FileState {
     /// The state of the file `path`, whose bytes are `bytes`.
     pub fn of(path: &Path, bytes: &[u8]) -> Self {
         let (start, next) = (Instant::now(), AtomicU64::new(INTERVAL_MS));
-        Self { identity: identity(path), sample: sample(bytes), start, next, has_changed: AtomicBool::new(false) }
+        Self { identity: Identity::of(path), sample: sample(bytes), start, next, has_changed: AtomicBool::new(false) }
     }
 
     /// True once a second, for one of the threads that ask.
@@ -56,28 +50,11 @@ impl FileState {
             return true;
         }
         let Some(then) = self.identity.filter(|_| self.is_due()) else { return false };
-        let Some(now) = identity(path).filter(|now| now.file == then.file && *now != then) else { return false };
+        let Some(now) = Identity::of(path).filter(|now| now.file == then.file && *now != then) else { return false };
         let changed = now.length != then.length || sample(bytes) != self.sample;
         self.has_changed.store(changed, Ordering::Relaxed);
         changed
     }
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> Option<Identity> {
-    use std::os::unix::fs::MetadataExt;
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Identity {
-        file: (metadata.dev(), metadata.ino()),
-        length: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-    })
-}
-
-/// Windows does not let a mapped file be written to.
-#[cfg(not(unix))]
-fn identity(_: &Path) -> Option<Identity> {
-    None
 }
 
 fn sample(bytes: &[u8]) -> blake3::Hash {

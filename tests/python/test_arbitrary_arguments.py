@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from oxembed import Calibration, Embedder, hub
 from oxembed import calibration as calibrations
-from oxembed._options import check_options
+from oxembed._options import UNNAMED, check_options
 from oxembed._precision import convert
 from oxembed._provider import check_provider
 from oxembed.exceptions import InvalidInputError, ModelNotFoundError, OxembedError
@@ -215,6 +216,13 @@ def test_halves_are_the_nearest_or_an_error(row: list[float]) -> None:
     else:
         with pytest.raises(InvalidInputError, match="65,504"):
             convert(vectors, "float16")
+
+
+def test_options_that_nobody_names_are_those_of_the_signature() -> None:
+    parameters = inspect.signature(Embedder.encode).parameters.values()
+    keywords = {one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}
+    del keywords["sentences"]  # another name of the texts
+    assert keywords == UNNAMED
 
 
 def test_every_option_is_tried() -> None:

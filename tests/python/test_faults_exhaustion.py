@@ -45,7 +45,8 @@ class only:
 
 FEW_THREADS = """
 import resource, ctypes
-os.setgid(65534); os.setuid(65534)  # root has no such limit
+nobody = 100_000 + os.getpid()  # root has no such limit, and another user's threads count
+os.setgid(nobody); os.setuid(nobody)
 
 class only:
     "Lets so many more threads start than there are."
