@@ -1,31 +1,27 @@
 //! Texts in, vectors out: plan, run and place the rows of a call.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
 use ndarray::Array2;
 
 use crate::backend::{Backend, Worker};
 use crate::builder::EmbedderBuilder;
+use crate::call::{CallRows, PreparedCall};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::{FailureEvent, NotUsed};
 use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
 use crate::ladder::PlannedBatch;
-use crate::memory;
 use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::Placement;
 use crate::runtime::pool::{Engine, LOOK_UP, Pool, StopSignal};
 use crate::stages::{Stage, Stages, Stopwatch};
 use crate::tokenization::{TokenizedTexts, Truncation};
-
-/// What a call remembers of a text beside its tokens and its row: where it stands, the plan, its batch.
-const BYTES_A_TEXT: usize = 400;
 
 /// Rows in input order, and what they took.
 #[derive(Debug, Clone)]
@@ -202,104 +198,131 @@ impl Embedder {
     /// # Errors
     /// As [`Embedder::encode`], and `Cancelled` where `watch` breaks.
     pub fn encode_watched(&self, texts: &[&str], options: &EncodeOptions, watch: &mut Watch<'_>) -> Result<Embeddings> {
-        let start = Instant::now();
-        let (model, stages) = (&self.inner.model, &self.inner.forward.stages);
+        let stages = &self.inner.forward.stages;
         let mut clock = Stopwatch::start(stages);
+        let PreparedCall { works, mut rows, usage } = self.prepare(texts, options, &mut clock, watch)?;
+        self.run(works, &mut rows, &mut clock, watch)?;
+        stages.call(usage.inputs, usage.truncated_inputs);
+        rows.finish(usage)
+    }
+
+    /// Everything before the model: equal texts, tokens, batches.
+    pub(crate) fn prepare(
+        &self,
+        texts: &[&str],
+        options: &EncodeOptions,
+        clock: &mut Stopwatch<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<PreparedCall> {
+        let (model, forward) = (&self.inner.model, &self.inner.forward);
         model.check_unchanged()?;
         let prompt = model.prompt(options)?;
         let row_options = model.row_options(options, prompt)?;
-        memory::ensure(texts.len().saturating_mul(BYTES_A_TEXT), "the list of texts")?;
-        let values = memory::zeros(texts.len().saturating_mul(row_options.dimension), "the rows")?;
-        let (unique, places) = unique(texts);
+        let (rows, unique) = CallRows::new(texts, row_options.dimension)?;
         clock.lap(Stage::Plan);
-        let tokens = model.tokenization().encode_all(prompt, &unique, model.info().threads, &mut || watch(0))?;
-        stages.add(Stage::Tokenize, tokens.work());
+        let threads = model.info().threads;
+        let tokens = model.tokenization().encode_all(prompt, &unique, threads, &mut || watch(0))?;
+        forward.stages.add(Stage::Tokenize, tokens.work());
         clock.skip();
-        let usage = count(&tokens, &places, texts.len());
-        if options.truncation == Truncation::Error {
-            refuse_truncated(&tokens, &places, model.info().max_seq_length)?;
-        }
-        let values = self.rows(tokens, row_options, (&places, values), &mut clock, watch)?;
-        stages.call(usage.inputs, usage.truncated_inputs);
-        let vectors = Array2::from_shape_vec((texts.len(), row_options.dimension), values)
-            .map_err(|error| EmbeddingError::internal(format!("rows do not fill their buffer: {error}")))?;
-        Ok(Embeddings { vectors, usage: Usage { duration: start.elapsed(), ..usage } })
+        self.planned(tokens, rows, options, row_options, clock)
     }
 
-    /// Embeds a word and says whether that worked.
-    pub fn health(&self) -> HealthStatus {
-        let start = Instant::now();
-        let outcome = self.encode(&["health"], &EncodeOptions::default());
-        let (healthy, message) = match outcome {
-            Ok(embeddings) => (true, format!("embedded a word into {} numbers", embeddings.vectors.ncols())),
-            Err(error) => (false, error.to_string()),
-        };
-        HealthStatus { healthy, message, latency: start.elapsed() }
+    /// As [`prepare`](Self::prepare), of texts whose tokens are there.
+    pub(crate) fn prepare_tokens(
+        &self,
+        texts: &[&[u32]],
+        options: &EncodeOptions,
+        clock: &mut Stopwatch<'_>,
+    ) -> Result<PreparedCall> {
+        let model = &self.inner.model;
+        model.check_unchanged()?;
+        let row_options = model.row_options(options, None)?;
+        let (rows, unique) = CallRows::new(texts, row_options.dimension)?;
+        let tokens = unique.iter().map(|ids| model.tokenization().of_ids(ids)).collect::<Result<_>>()?;
+        self.planned(TokenizedTexts::of_texts(tokens), rows, options, row_options, clock)
     }
 
-    /// Runs the tokens and places every row where its texts stand in the call: in `values`.
-    fn rows(
+    fn planned(
         &self,
         tokens: TokenizedTexts,
-        options: RowOptions,
-        (places, mut values): (&Places, Vec<f32>),
+        rows: CallRows,
+        options: &EncodeOptions,
+        row_options: RowOptions,
         clock: &mut Stopwatch<'_>,
-        watch: &mut Watch<'_>,
-    ) -> Result<Vec<f32>> {
-        let stages = &self.inner.forward.stages;
-        let plan = self.plan(&tokens)?;
+    ) -> Result<PreparedCall> {
+        let (model, forward) = (&self.inner.model, &self.inner.forward);
+        let usage = rows.usage(&tokens);
+        if options.truncation == Truncation::Error {
+            rows.refuse_truncated(&tokens, model.info().max_seq_length)?;
+        }
+        let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
+        let plan = forward.plan(&lengths, model.info().threads)?;
         let tokens = Arc::new(tokens);
         let work = |PlannedBatch { texts: rows, sequence }| {
             let texts = Arc::clone(&tokens);
-            BatchWork { texts, rows, sequence, options }
+            BatchWork { texts, rows, sequence, options: row_options }
         };
-        let works: Vec<BatchWork> = plan.into_iter().map(work).collect();
+        let works = plan.into_iter().map(work).collect();
         clock.lap(Stage::Plan);
+        Ok(PreparedCall { works, rows, usage })
+    }
+
+    /// Runs the batches and places their rows.
+    fn run(
+        &self,
+        works: Vec<BatchWork>,
+        rows: &mut CallRows,
+        clock: &mut Stopwatch<'_>,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let stages = &self.inner.forward.stages;
         if let [work] = works.as_slice()
-            && let Some(output) = self.run_direct(work, watch)?
+            && let Some(mut worker) = self.free_worker()
         {
+            let stop = StopSignal::default();
+            let output = if self.is_long(work) {
+                watched(&stop, watch, || self.run_direct(&mut worker, work, &stop))?
+            } else {
+                self.run_direct(&mut worker, work, &stop)?
+            };
             clock.skip();
-            place(&output, options.dimension, places, &mut values);
+            rows.place(&output);
             clock.lap(Stage::Pool);
-            return Ok(values);
+            return Ok(());
         }
         let mut done = 0;
         let waited = self.inner.pool.run(works, &mut |arrived| {
             if let Some((_, output)) = arrived {
                 let mut clock = Stopwatch::start(stages);
-                done += place(&output, options.dimension, places, &mut values);
+                done = rows.place(&output);
                 clock.lap(Stage::Pool);
             }
             watch(done)
         })?;
         stages.add(Stage::Wait, waited);
-        Ok(values)
+        Ok(())
     }
 
-    fn plan(&self, tokens: &TokenizedTexts) -> Result<Vec<PlannedBatch>> {
-        let lengths: Vec<usize> = tokens.iter().map(|text| text.ids.len()).collect();
-        self.inner.forward.plan(&lengths, self.inner.model.info().threads)
+    pub(crate) fn pool(&self) -> &Pool<Forward> {
+        &self.inner.pool
     }
 
-    /// One batch with all threads, if nobody else is using the machine.
-    fn run_direct(&self, work: &BatchWork, watch: &mut Watch<'_>) -> Result<Option<BatchRows>> {
+    /// The worker with all threads, if nobody else is using the machine.
+    pub(crate) fn free_worker(&self) -> Option<MutexGuard<'_, Worker>> {
         if !self.inner.pool.is_idle() {
-            return Ok(None);
+            return None;
         }
-        let mut worker = match self.inner.direct.try_lock() {
-            Ok(worker) => worker,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
-        };
-        let stop = StopSignal::default();
-        let forward = &self.inner.forward;
-        let mut outputs = if self.is_long(work) {
-            let worker = &mut *worker;
-            watched(&stop, watch, || forward.run(worker, &[work], &stop))?
-        } else {
-            forward.run(&mut worker, &[work], &stop)?
-        };
-        Ok(outputs.pop())
+        match self.inner.direct.try_lock() {
+            Ok(worker) => Some(worker),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// One batch with all threads.
+    pub(crate) fn run_direct(&self, worker: &mut Worker, work: &BatchWork, stop: &StopSignal) -> Result<BatchRows> {
+        let outputs = self.inner.forward.run(worker, &[work], stop)?;
+        outputs.into_iter().next().ok_or_else(|| EmbeddingError::internal("a batch gave no rows"))
     }
 
     /// True where a batch may keep its thread busy for so long that the caller should be able to cancel it.
@@ -335,77 +358,4 @@ fn watched<T: Send>(stop: &StopSignal, watch: &mut Watch<'_>, work: impl FnOnce(
             }
         }
     })
-}
-
-/// Copies the rows of a batch to where their texts stand in the call; returns how many texts those are.
-fn place(output: &BatchRows, dimension: usize, places: &Places, values: &mut [f32]) -> usize {
-    let mut texts = 0;
-    for (row, numbers) in output.rows.iter().zip(output.values.chunks_exact(dimension.max(1))) {
-        for text in places.of(*row) {
-            if let Some(slot) = values.get_mut(text * dimension..(text + 1) * dimension) {
-                slot.copy_from_slice(numbers);
-            }
-            texts += 1;
-        }
-    }
-    texts
-}
-
-/// Where each unique text stands in the call.
-enum Places {
-    /// Every text is unique.
-    Same,
-    /// Positions by unique text.
-    Listed(Vec<Vec<usize>>),
-}
-
-impl Places {
-    fn of(&self, unique: usize) -> impl Iterator<Item = usize> {
-        let (one, many): (Option<usize>, &[usize]) = match self {
-            Self::Same => (Some(unique), &[]),
-            Self::Listed(places) => (None, places.get(unique).map_or(&[], Vec::as_slice)),
-        };
-        one.into_iter().chain(many.iter().copied())
-    }
-}
-
-fn unique<'a>(texts: &[&'a str]) -> (Vec<&'a str>, Places) {
-    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(texts.len());
-    let mut unique = Vec::with_capacity(texts.len());
-    let mut places: Vec<Vec<usize>> = Vec::with_capacity(texts.len());
-    for (position, text) in texts.iter().enumerate() {
-        let index = *seen.entry(text).or_insert_with(|| {
-            unique.push(*text);
-            places.push(Vec::with_capacity(1));
-            unique.len() - 1
-        });
-        if let Some(places) = places.get_mut(index) {
-            places.push(position);
-        }
-    }
-    if unique.len() == texts.len() { (unique, Places::Same) } else { (unique, Places::Listed(places)) }
-}
-
-fn count(tokens: &TokenizedTexts, places: &Places, inputs: usize) -> Usage {
-    let mut usage = Usage { inputs, ..Usage::default() };
-    for (index, text) in tokens.iter().enumerate() {
-        let times = places.of(index).count();
-        usage.total_tokens += times * text.ids.len();
-        usage.truncated_inputs += times * usize::from(text.is_truncated());
-    }
-    usage
-}
-
-fn refuse_truncated(tokens: &TokenizedTexts, places: &Places, limit: usize) -> Result<()> {
-    let over_long = tokens.iter().enumerate().filter(|(_, text)| text.is_truncated());
-    let first = over_long.filter_map(|(index, text)| Some((places.of(index).min()?, text.whole_length))).min();
-    match first {
-        None => Ok(()),
-        Some((index, length)) => Err(EmbeddingError::invalid_text(
-            index,
-            format!(
-                "text {index} has {length} tokens and the limit is {limit}; shorten or split it, or allow truncation"
-            ),
-        )),
-    }
 }

@@ -21,10 +21,12 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+mod asynchronous;
 mod backend;
 pub mod batch;
 mod builder;
 mod cache;
+mod call;
 mod choice;
 pub mod config;
 mod cosine;
@@ -54,6 +56,8 @@ mod provider;
 pub mod quantize;
 pub mod runtime;
 pub mod schedule;
+#[cfg(feature = "serve")]
+pub mod serve;
 mod source;
 pub mod stages;
 pub mod tokenization;

@@ -87,6 +87,19 @@ impl TokenizedText {
     }
 }
 
+/// One token, for people and for programs that count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DescribedToken {
+    /// Its id.
+    pub id: u32,
+    /// As the vocabulary has it.
+    pub text: String,
+    /// Added by the tokenizer, and not of the text.
+    pub special: bool,
+    /// The characters of the text that it stands for; of none for a special one.
+    pub span: Option<(usize, usize)>,
+}
+
 impl TokenizedTexts {
     /// True for no texts.
     pub fn is_empty(&self) -> bool {
@@ -101,6 +114,11 @@ impl TokenizedTexts {
     /// The time that the threads worked which made these tokens, added up.
     pub fn work(&self) -> Duration {
         self.work
+    }
+
+    /// Texts whose tokens are there, which took no time to make.
+    pub(crate) fn of_texts(texts: Vec<TokenizedText>) -> Self {
+        Self { texts, work: Duration::ZERO }
     }
 
     /// The texts, one by one.
@@ -224,6 +242,50 @@ impl Tokenization {
         }
         let type_ids = self.type_ids(&encoding)?;
         Ok(TokenizedText { ids, type_ids, whole_length })
+    }
+
+    /// The tokens of a text that was tokenized before, special tokens included.
+    ///
+    /// # Errors
+    /// `InvalidInput` for ids that the model has no embedding for.
+    pub fn of_ids(&self, ids: &[u32]) -> Result<TokenizedText> {
+        let rows = self.bounds.vocabulary.unwrap_or_else(|| self.vocabulary_size());
+        if let Some(id) = ids.iter().find(|id| **id as usize >= rows) {
+            return Err(EmbeddingError::invalid_input(format!(
+                "the token id {id} is not the model's, which has {rows}: ids have to be of its own tokenizer; send texts"
+            )));
+        }
+        let mut kept = ids.to_vec();
+        if kept.len() > self.max_tokens {
+            let last = kept.last().copied().filter(|last| self.special_ids.contains(last));
+            kept.truncate(self.max_tokens);
+            if let (Some(last), Some(end)) = (last, kept.last_mut()) {
+                // The token that closes a text, which pooling may look at.
+                *end = last;
+            }
+        }
+        Ok(TokenizedText { ids: kept, type_ids: Vec::new(), whole_length: ids.len() })
+    }
+
+    /// The tokens of a text one by one, not truncated; with special ones or without.
+    ///
+    /// # Errors
+    /// As [`Tokenization::encode`].
+    pub fn describe(&self, text: &str, special: bool) -> Result<Vec<DescribedToken>> {
+        let broken = |reason: String| {
+            EmbeddingError::invalid_model(&self.file, format!("the tokenizer fails on a text: {reason}"))
+        };
+        let encoding = quietly(|| self.tokenizer.encode_char_offsets(text, special))
+            .ok_or_else(|| broken("the `tokenizers` library panicked".to_owned()))?
+            .map_err(|error| broken(error.to_string()))?;
+        let masks = encoding.get_special_tokens_mask().iter().zip(encoding.get_offsets());
+        let tokens = encoding.get_ids().iter().zip(encoding.get_tokens()).zip(masks);
+        Ok(tokens
+            .map(|((id, text), (special, span))| {
+                let special = *special != 0;
+                DescribedToken { id: *id, text: text.clone(), special, span: (!special).then_some(*span) }
+            })
+            .collect())
     }
 
     /// Token types, where the model is given them and one of them is not zero.

@@ -70,7 +70,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         1
     """
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and not getattr(arguments, "takes_the_rest", False):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    arguments.rest = rest
     if arguments.command == "embed":
         embed.check(parser, arguments)
     try:

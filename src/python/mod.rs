@@ -9,6 +9,8 @@ mod inspect;
 mod linears;
 mod quantization;
 mod results;
+#[cfg(feature = "serve")]
+mod serve;
 mod texts;
 
 use std::path::PathBuf;
@@ -47,5 +49,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(linears::products_per_second, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::provider_table, module)?)?;
     module.add_function(wrap_pyfunction!(diagnosis::int8_support, module)?)?;
+    #[cfg(feature = "serve")]
+    module.add_function(wrap_pyfunction!(serve::serve, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

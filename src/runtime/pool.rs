@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -20,6 +20,9 @@ use crate::error::{EmbeddingError, Result};
 pub const LOOK_UP: Duration = Duration::from_millis(50);
 /// How long a cancelled call waits for a run that was told to stop; ONNX Runtime looks up after every node.
 const STOPPING: Duration = Duration::from_millis(500);
+
+/// Told of each batch of a call as it is done, on the worker's thread: its number and what became of it.
+pub type Report<O> = Box<dyn Fn(usize, Result<O>) + Send + Sync>;
 
 /// What a waiting call does with an output, or with the passing of time.
 pub type Look<'a, O> = dyn FnMut(Option<(usize, O)>) -> ControlFlow<()> + 'a;
@@ -65,6 +68,11 @@ impl StopSignal {
         }
     }
 
+    /// Whether it was asked for.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
     /// What stopping means from here on; done at once if it has already been asked for.
     pub fn on_stop(&self, action: impl Fn() + Send + Sync + 'static) {
         let mut slot = lock(&self.action);
@@ -77,7 +85,7 @@ impl StopSignal {
 
 /// A call that is in the pool.
 struct Call<O> {
-    results: Sender<(usize, Result<O>)>,
+    report: Report<O>,
     cancelled: AtomicBool,
     waiting: Waiting,
 }
@@ -152,13 +160,17 @@ impl<E: Engine> Pool<E> {
         if works.is_empty() {
             return Ok(waited);
         }
-        let (handle, mut waiting) = self.submit(works)?;
+        let mut waiting = works.len();
+        let (sender, results) = channel();
+        // A call that does not wait any more has dropped its receiver: nobody to tell.
+        let report = move |number, output| drop(sender.send((number, output)));
+        let ticket = self.submit(works, Box::new(report))?.patient();
         while waiting > 0 {
-            let arrived = match handle.results.recv_timeout(LOOK_UP) {
+            let arrived = match results.recv_timeout(LOOK_UP) {
                 Ok((number, output)) => {
                     waiting -= 1;
                     if waiting == 0 {
-                        waited = handle.call.waiting.total();
+                        waited = ticket.waited();
                     }
                     Some((number, output?))
                 }
@@ -174,10 +186,13 @@ impl<E: Engine> Pool<E> {
         Ok(waited)
     }
 
-    fn submit(&self, works: Vec<E::Work>) -> Result<(Handle<'_, E>, usize)> {
-        let (results, receiver) = channel();
-        let call = Arc::new(Call { results, cancelled: AtomicBool::new(false), waiting: Waiting::new() });
-        let waiting = works.len();
+    /// Puts the batches of one call into the queue and returns; `report` is told of each as it is done.
+    ///
+    /// # Errors
+    /// `InferenceFailed` where there is no worker and none can be started.
+    pub fn submit(&self, works: Vec<E::Work>, report: Report<E::Output>) -> Result<Ticket<E>> {
+        let call = Arc::new(Call { report, cancelled: AtomicBool::new(false), waiting: Waiting::new() });
+        let count = works.len();
         let items: Pending<E> = works
             .into_iter()
             .enumerate()
@@ -185,14 +200,16 @@ impl<E: Engine> Pool<E> {
             .collect();
         let mut state = lock(&self.shared.state);
         self.start_threads(&mut state)?;
-        state.calls.push_back(items);
+        if !items.is_empty() {
+            state.calls.push_back(items);
+        }
         drop(state);
-        if waiting == 1 {
+        if count == 1 {
             self.shared.available.notify_one();
         } else {
             self.shared.available.notify_all();
         }
-        Ok((Handle { pool: self, call, results: receiver }, waiting))
+        Ok(Ticket { shared: Arc::clone(&self.shared), call, patience: Duration::ZERO })
     }
 
     fn start_threads(&self, state: &mut State<E>) -> Result<()> {
@@ -213,23 +230,6 @@ impl<E: Engine> Pool<E> {
         }
         Ok(())
     }
-
-    /// Takes the call out of the queue, stops runs that nobody else waits for and lets them come to their end: when a
-    /// cancelled call returns, nothing computes for it any more.
-    fn give_up(&self, call: &Arc<Call<E::Output>>) {
-        call.cancelled.store(true, Ordering::SeqCst);
-        let mut state = lock(&self.shared.state);
-        state.calls.retain(|pending| pending.front().is_some_and(|item| !Arc::ptr_eq(&item.call, call)));
-        for running in state.running.iter().filter(|running| running.is_only_for(call)) {
-            running.stop.stop();
-        }
-        let start = Instant::now();
-        while state.running.iter().any(|running| running.is_only_for(call)) && start.elapsed() < STOPPING {
-            drop(state);
-            std::thread::sleep(Duration::from_millis(1));
-            state = lock(&self.shared.state);
-        }
-    }
 }
 
 impl<E: Engine> Drop for Pool<E> {
@@ -249,16 +249,31 @@ impl<E: Engine> Drop for Pool<E> {
     }
 }
 
-/// A call being waited for. Dropped early, by an error or a cancellation, it takes the call out of the pool.
-struct Handle<'pool, E: Engine> {
-    pool: &'pool Pool<E>,
+/// A call that is in the pool. Dropped, it takes the call out: batches that wait are given up, and runs that nobody else
+/// waits for are stopped.
+pub struct Ticket<E: Engine> {
+    shared: Arc<Shared<E>>,
     call: Arc<Call<E::Output>>,
-    results: Receiver<(usize, Result<E::Output>)>,
+    /// How long dropping waits for such runs to end.
+    patience: Duration,
 }
 
-impl<E: Engine> Drop for Handle<'_, E> {
+impl<E: Engine> Ticket<E> {
+    /// Waits for runs that it stops: when a cancelled call returns, nothing computes for it any more.
+    fn patient(mut self) -> Self {
+        self.patience = STOPPING;
+        self
+    }
+
+    /// How long the call waited while none of its batches was being worked on, up to now.
+    pub fn waited(&self) -> Duration {
+        self.call.waiting.total()
+    }
+}
+
+impl<E: Engine> Drop for Ticket<E> {
     fn drop(&mut self) {
-        self.pool.give_up(&self.call);
+        self.shared.give_up(&self.call, self.patience);
     }
 }
 
@@ -280,6 +295,22 @@ impl<E: Engine> Shared<E> {
             }
             drop(state);
             report(items, outcome);
+        }
+    }
+
+    /// Takes the call out of the queue, stops runs that nobody else waits for and lets them come to their end, for so long.
+    fn give_up(&self, call: &Arc<Call<E::Output>>, patience: Duration) {
+        call.cancelled.store(true, Ordering::SeqCst);
+        let mut state = lock(&self.state);
+        state.calls.retain(|pending| pending.front().is_some_and(|item| !Arc::ptr_eq(&item.call, call)));
+        for running in state.running.iter().filter(|running| running.is_only_for(call)) {
+            running.stop.stop();
+        }
+        let start = Instant::now();
+        while state.running.iter().any(|running| running.is_only_for(call)) && start.elapsed() < patience {
+            drop(state);
+            std::thread::sleep(Duration::from_millis(1));
+            state = lock(&self.state);
         }
     }
 
@@ -344,17 +375,16 @@ impl<E: Engine> State<E> {
 }
 
 fn report<E: Engine>(items: Vec<Item<E>>, outcome: Result<Vec<E::Output>>) {
-    // A call that does not wait any more has dropped its receiver: nobody to tell.
     match outcome {
         Ok(outputs) if outputs.len() == items.len() => {
             for (item, output) in items.into_iter().zip(outputs) {
-                drop(item.call.results.send((item.number, Ok(output))));
+                (item.call.report)(item.number, Ok(output));
             }
         }
         Ok(_) => report(items, Err(EmbeddingError::internal("a batch gave another number of results than asked for"))),
         Err(error) => {
             for item in items {
-                drop(item.call.results.send((item.number, Err(error.clone()))));
+                (item.call.report)(item.number, Err(error.clone()));
             }
         }
     }

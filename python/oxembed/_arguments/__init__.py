@@ -15,9 +15,10 @@ from oxembed._arguments import (
     models,
     quantize,
     search,
+    serve,
     verify,
 )
 
-COMMANDS = (embed, search, info, doctor, models, download, inspect, verify, calibrate, export, quantize, bench)
+COMMANDS = (embed, search, info, doctor, models, download, inspect, verify, calibrate, export, quantize, bench, serve)
 
 __all__ = ["COMMANDS"]

@@ -1,0 +1,112 @@
+//! What can go wrong: with the service as a whole, and with one request.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+use crate::error::EmbeddingError;
+
+/// Why there is no service.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A setting that cannot be honoured.
+    #[error("{setting}: {message}")]
+    Setting {
+        /// Its name, as on the command line.
+        setting: String,
+        /// What is wrong and what would work.
+        message: String,
+    },
+    /// Nobody can listen there.
+    #[error("cannot listen on {address}: {source}. Another --host or --port may be free")]
+    Address {
+        /// Where.
+        address: SocketAddr,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A model that does not load.
+    #[error("model {name:?} does not load: {source}")]
+    Model {
+        /// Its name in the service.
+        name: String,
+        /// Why.
+        source: EmbeddingError,
+    },
+    /// The runtime of the service could not be started.
+    #[error("the service cannot start: {source}")]
+    Runtime {
+        /// The system's error.
+        source: std::io::Error,
+    },
+}
+
+/// Why one request has no answer. Each route writes it in its own API's words.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub status: StatusCode,
+    pub kind: Kind,
+    /// What to change.
+    pub message: String,
+    /// The key of the body that is to blame.
+    pub key: Option<&'static str>,
+    /// When to try again.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a failure is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The request is wrong.
+    Invalid,
+    /// No such model.
+    UnknownModel,
+    /// No key, or a wrong one.
+    Unauthorized,
+    /// Too much waits already.
+    Overloaded,
+    /// It took longer than the request may.
+    TimedOut,
+    /// The model failed.
+    Backend,
+}
+
+impl Failure {
+    /// A request that is wrong in `key`.
+    pub fn invalid(key: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Kind::Invalid, key, message)
+    }
+
+    pub fn new(status: StatusCode, kind: Kind, key: Option<&'static str>, message: impl Into<String>) -> Self {
+        Self { status, kind, message: message.into(), key, retry_after: None }
+    }
+
+    /// The queue is full.
+    pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
+        let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::Overloaded, None, message);
+        Self { retry_after: Some(retry_after), ..failure }
+    }
+
+    /// The request ran out of time.
+    pub fn timed_out(limit: Duration) -> Self {
+        let message = format!("the request was not answered within {} s and is given up", limit.as_secs_f64());
+        Self::new(StatusCode::GATEWAY_TIMEOUT, Kind::TimedOut, None, message)
+    }
+}
+
+impl From<EmbeddingError> for Failure {
+    fn from(error: EmbeddingError) -> Self {
+        match &error {
+            EmbeddingError::InvalidInput { message, .. } => Self::invalid(Some("input"), message.clone()),
+            EmbeddingError::ProviderUnavailable { .. } | EmbeddingError::ServiceUnavailable { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, Kind::Backend, None, error.to_string())
+            }
+            _ => {
+                tracing::error!(%error, "a request failed");
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, Kind::Backend, None, error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! `oxembed serve`: the embedding service. REST as OpenAI and text-embeddings-inference speak it, over the same
+//! [`Embedder`](crate::Embedder) that the library has.
+//!
+//! A request walks through `connection` (sockets, timeouts), `rest` (routes, bodies), `admission` (is there room?) and
+//! `served` (the model, whose pool of workers makes batches of what all connections ask for). Nothing here computes.
+
+mod admission;
+mod command;
+mod connection;
+mod failure;
+mod metrics;
+mod models;
+mod rest;
+mod served;
+mod settings;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+
+use clap::Parser;
+
+pub use command::Command;
+pub use failure::ServeError;
+pub use settings::{ModelSetting, Settings};
+
+use connection::Listener;
+use models::ModelSet;
+
+/// Loads the models and serves them until the process is told to stop (SIGTERM, or SIGINT); then answers what was asked
+/// before, and returns. `ready` is told the address once requests are answered.
+///
+/// # Errors
+/// [`ServeError`] for settings that do not fit each other, an address that cannot be listened to, a model that does not
+/// load.
+pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), ServeError> {
+    settings.check()?;
+    let settings = Arc::new(settings);
+    // The address first: that it is taken is known at once, and a model takes a while.
+    let listener = Listener::bind(&settings).await?;
+    let models = ModelSet::load(&settings).await?;
+    let router = rest::router(Arc::clone(&settings), Arc::new(models));
+    ready(listener.address());
+    listener.serve(router).await
+}
+
+/// Runs the command line `arguments`, the program's name first, to its end, and returns the exit status: 0 done, 1 failed,
+/// 2 wrong usage. What an operator reads goes to standard error.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let command = match Command::try_parse_from(arguments) {
+        Ok(command) => command,
+        Err(error) => {
+            // Help and version are no errors, and say so by their status.
+            let _ = error.print();
+            return u8::try_from(error.exit_code()).unwrap_or(2);
+        }
+    };
+    log_to_standard_error();
+    match follow(command) {
+        Ok(()) => 0,
+        Err(error) => {
+            say(&format!("oxembed serve: {error}"));
+            1
+        }
+    }
+}
+
+fn follow(command: Command) -> Result<(), ServeError> {
+    let only_check = command.check;
+    let settings = command.settings()?;
+    if only_check {
+        for model in &settings.models {
+            let read = crate::config::ModelFolder::read(&model.path);
+            read.map_err(|source| ServeError::Model { name: model.name.clone(), source })?;
+        }
+        say("oxembed serve: settings and model folders are fine");
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("oxembed-serve").build();
+    let runtime = runtime.map_err(|source| ServeError::Runtime { source })?;
+    runtime.block_on(serve(settings, |address| say(&format!("oxembed serve: listening on http://{address}"))))
+}
+
+fn say(line: &str) {
+    // Where nobody reads there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn log_to_standard_error() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("OXEMBED_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    // Another one may be there already, of a program that embeds the service.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+}

@@ -1,0 +1,177 @@
+//! OpenAI's routes: `/v1/embeddings` and `/v1/models`, with its bodies for answers and errors.
+//!
+//! <https://platform.openai.com/docs/api-reference/embeddings>
+
+use axum::extract::{Path, Request, State};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::Json;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::{Service, body};
+use crate::embedder::Embeddings;
+use crate::options::EncodeOptions;
+use crate::serve::failure::{Failure, Kind};
+use crate::serve::served::Served;
+use crate::tokenization::Truncation;
+
+/// How vectors are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    /// A list of numbers.
+    Float,
+    /// The bytes of little-endian single-precision numbers.
+    Base64,
+}
+
+/// A failure as OpenAI writes it.
+pub(super) struct OpenAiFailure(pub Failure);
+
+impl From<Failure> for OpenAiFailure {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
+    }
+}
+
+impl IntoResponse for OpenAiFailure {
+    fn into_response(self) -> Response {
+        let Failure { status, kind, message, key, retry_after } = self.0;
+        let (kind, code) = match kind {
+            Kind::Invalid => ("invalid_request_error", None),
+            Kind::UnknownModel => ("invalid_request_error", Some("model_not_found")),
+            Kind::Unauthorized => ("invalid_request_error", Some("invalid_api_key")),
+            Kind::Overloaded => ("rate_limit_error", Some("rate_limit_exceeded")),
+            Kind::TimedOut => ("timeout_error", None),
+            Kind::Backend => ("server_error", None),
+        };
+        let body = json!({"error": {"message": message, "type": kind, "param": key, "code": code}});
+        let mut response = (status, Json(body)).into_response();
+        if let Some(after) = retry_after {
+            // Whole seconds, rounded up.
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));
+        }
+        response
+    }
+}
+
+/// `POST /v1/embeddings`.
+pub(super) async fn embeddings(State(service): State<Service>, request: Request) -> Result<Response, OpenAiFailure> {
+    let mut fields = body::read(&service, request).await?;
+    let (inputs, _) = fields.inputs("input")?;
+    let model = fields.string("model")?;
+    let encoding = match fields.one_of("encoding_format", &["float", "base64"])? {
+        Some("base64") => Encoding::Base64,
+        _ => Encoding::Float,
+    };
+    let dimensions = fields.count("dimensions")?;
+    // Whom the caller works for: nothing is kept of it.
+    fields.string("user")?;
+    fields.finish()?;
+    let served = service.models.get(model.as_deref())?;
+    check_dimensions(&served, dimensions)?;
+    let options = EncodeOptions {
+        truncate_dim: dimensions,
+        // OpenAI's vectors have a length of one at any number of dimensions.
+        normalize: dimensions.map(|_| true),
+        truncation: if service.settings.auto_truncate { Truncation::Truncate } else { Truncation::Error },
+        ..EncodeOptions::default()
+    };
+    let embeddings = served.embed(inputs, options).await?;
+    service.metrics.answered(&served.name, &embeddings.usage);
+    Ok(([(CONTENT_TYPE, "application/json")], written(&served.name, &embeddings, encoding)).into_response())
+}
+
+fn check_dimensions(served: &Served, dimensions: Option<usize>) -> Result<(), Failure> {
+    let most = served.embedder.model().info().dimension;
+    match dimensions {
+        Some(asked) if asked > most => {
+            let message = format!("dimensions is {asked}, and the model's vectors have {most}");
+            Err(Failure::invalid(Some("dimensions"), message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The answer. Numbers are written one by one: as a tree of JSON values they would take thirty times the memory.
+fn written(model: &str, embeddings: &Embeddings, encoding: Encoding) -> String {
+    use std::fmt::Write as _;
+    let width = embeddings.vectors.ncols();
+    let mut out = String::with_capacity(256 + embeddings.vectors.len() * 12);
+    out.push_str(r#"{"object":"list","data":["#);
+    for (index, row) in embeddings.vectors.rows().into_iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        // Writing to a string does not fail.
+        let _ = write!(out, r#"{{"object":"embedding","index":{index},"embedding":"#);
+        match encoding {
+            Encoding::Float => {
+                out.push('[');
+                for (place, value) in row.iter().enumerate() {
+                    let _ = if place > 0 { write!(out, ",{value}") } else { write!(out, "{value}") };
+                }
+                out.push(']');
+            }
+            Encoding::Base64 => {
+                let mut bytes = Vec::with_capacity(width * 4);
+                row.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+                out.push('"');
+                STANDARD.encode_string(bytes, &mut out);
+                out.push('"');
+            }
+        }
+        out.push('}');
+    }
+    let tokens = embeddings.usage.total_tokens;
+    let model = Value::from(model);
+    let _ = write!(out, r#"],"model":{model},"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#);
+    out
+}
+
+/// `GET /v1/models`.
+pub(super) async fn models(State(service): State<Service>) -> Json<Value> {
+    let models: Vec<Value> = service.models.all().iter().map(|served| described(served)).collect();
+    Json(json!({"object": "list", "data": models}))
+}
+
+/// `GET /v1/models/{name}`.
+pub(super) async fn model(
+    State(service): State<Service>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, OpenAiFailure> {
+    Ok(Json(described(&*service.models.get(Some(&name))?)))
+}
+
+fn described(served: &Served) -> Value {
+    json!({"id": served.name, "object": "model", "created": served.since, "owned_by": "oxembed"})
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+    use crate::options::Usage;
+
+    #[test]
+    fn both_encodings_hold_the_same_numbers() {
+        let vectors = array![[0.1_f32, -2.5e-8, 1.0], [3.0, f32::MIN_POSITIVE, 0.0]];
+        let usage = Usage { inputs: 2, total_tokens: 7, ..Usage::default() };
+        let embeddings = Embeddings { vectors: vectors.clone(), usage };
+        let parse = |encoding| serde_json::from_str::<Value>(&written("a \"model\"", &embeddings, encoding)).unwrap();
+        let (floats, coded) = (parse(Encoding::Float), parse(Encoding::Base64));
+        assert_eq!((&floats["model"], &floats["usage"]["total_tokens"]), (&json!("a \"model\""), &json!(7)));
+        for (index, row) in vectors.rows().into_iter().enumerate() {
+            let numbers: Vec<f32> = serde_json::from_value(floats["data"][index]["embedding"].clone()).unwrap();
+            assert_eq!(numbers, row.to_vec());
+            let bytes = STANDARD.decode(coded["data"][index]["embedding"].as_str().unwrap()).unwrap();
+            let numbers: Vec<f32> =
+                bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap())).collect();
+            assert_eq!(numbers, row.to_vec());
+            assert_eq!(floats["data"][index]["index"], json!(index));
+        }
+    }
+}

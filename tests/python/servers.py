@@ -1,0 +1,103 @@
+"""A running `oxembed serve` for the tests: the real program, on a free port."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+_LISTENING = re.compile(r"listening on (http://\S+)")
+
+
+@dataclass
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A process that serves."""
+
+    process: subprocess.Popen[str]
+    url: str
+    log: list[str] = field(default_factory=list)
+
+    def ask(
+        self, path: str, body: object = None, *, key: str | None = None, method: str | None = None,
+        raw: bytes | None = None, kind: str = "application/json",
+    ) -> Answer:
+        """Send a request; any status is an answer."""
+        data = raw if raw is not None else None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": kind} if data is not None else {}
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(self.url + path, data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+    def stop(self) -> int:
+        """Ask it to end; its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+@contextmanager
+def serving(*arguments: str, variables: dict[str, str] | None = None) -> Iterator[Server]:
+    """Start it, wait until it is ready, and end it."""
+    command = [sys.executable, "-m", "oxembed", "serve", "--port", "0", *arguments]
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, encoding="utf-8", env={**os.environ, **(variables or {})}
+    )
+    assert process.stderr is not None
+    log: list[str] = []
+    try:
+        url = _address(process.stderr, log)
+        reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+        reader.start()
+        yield Server(process, url, log)
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+def _address(lines: Iterator[str], log: list[str]) -> str:
+    for line in lines:
+        log.append(line)
+        if found := _LISTENING.search(line):
+            return found[1]
+    raise AssertionError("it ended before it was ready:\n" + "".join(log))
+
+
+def refused(*arguments: str) -> tuple[int, str]:
+    """Exit status and message of a service that does not start."""
+    done = subprocess.run(
+        [sys.executable, "-m", "oxembed", "serve", *arguments], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stderr
+
+
+def texts_of(count: int) -> Sequence[str]:
+    """Different texts of different lengths."""
+    return [f"text number {number} " + "with some more words " * (number % 7) for number in range(count)]

@@ -1,0 +1,141 @@
+"""Running `oxembed serve`: keys, limits, many clients, clients that leave or stall, and an end that loses nothing."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from servers import Server, refused, serving, texts_of
+
+from oxembed import Embedder
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
+
+
+def connection(server: Server) -> socket.socket:
+    place = urlsplit(server.url)
+    assert place.hostname is not None
+    assert place.port is not None
+    return socket.create_connection((place.hostname, place.port), timeout=30)
+
+
+def request(body: object) -> bytes:
+    data = json.dumps(body).encode()
+    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
+
+
+def test_keys() -> None:
+    with serving("--provider", "cpu", variables={"OXEMBED_API_KEYS": "first,second"}) as server:
+        body = {"input": "a"}
+        assert server.ask("/v1/embeddings", body).status == 401
+        assert server.ask("/v1/embeddings", body, key="wrong").status == 401
+        assert server.ask("/v1/models", key="wrong").json()["error"]["code"] == "invalid_api_key"
+        assert server.ask("/v1/embeddings", body, key="second").status == 200
+        assert server.ask("/health").status == 200
+
+
+def test_many_clients_at_once_each_get_their_own() -> None:
+    with serving("--provider", "cpu") as server:
+        texts = list(texts_of(300))
+        expected = Embedder(provider="cpu").encode(texts)
+
+        def ask(index: int) -> list[float]:
+            rows: list[float] = server.ask("/v1/embeddings", {"input": texts[index]}).json()["data"][0]["embedding"]
+            return rows
+
+        with ThreadPoolExecutor(64) as clients:
+            found = np.array(list(clients.map(ask, range(300))))
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_large_request_does_not_starve_a_small_one() -> None:
+    with serving("--provider", "cpu", "--max-inputs", "100000") as server:
+        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(8000))}))
+        large.start()
+        time.sleep(1)
+        start = time.perf_counter()
+        assert server.ask("/v1/embeddings", {"input": "a small one"}).status == 200
+        small = time.perf_counter() - start
+        assert large.is_alive(), "the large one was over before the small one was asked"
+        large.join()
+        assert small < (time.perf_counter() - start)
+
+
+def test_a_full_queue_says_when_to_come_back() -> None:
+    with serving("--provider", "cpu", "--max-queued-inputs", "100", "--max-inputs", "100000") as server:
+        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(3000))}))
+        large.start()
+        time.sleep(0.5)
+        answer = server.ask("/v1/embeddings", {"input": "a"})
+        assert (answer.status, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+        large.join()
+        assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
+
+
+def test_clients_that_leave_are_given_up() -> None:
+    with serving("--provider", "cpu", "--max-inputs", "100000") as server:
+        for _ in range(5):
+            with connection(server) as client:
+                client.sendall(request({"input": list(texts_of(20_000))}))
+                time.sleep(0.2)
+        start = time.perf_counter()
+        assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
+        assert time.perf_counter() - start < 30, "it worked on for those who had left"
+        deadline = time.monotonic() + 30
+        while "oxembed_queued_inputs{model=\"all-MiniLM-L6-v2\"} 0" not in server.ask("/metrics").body.decode():
+            assert time.monotonic() < deadline, "what they asked for still waits"
+            time.sleep(0.1)
+
+
+def test_clients_that_stall_are_put_out() -> None:
+    with serving("--provider", "cpu", "--header-timeout", "0.5") as server:
+        for start in (b"", b"P", b"PRI * HT", b"POST /v1/embeddings HTTP/1.1\r\nHost:"):
+            with connection(server) as client:
+                client.sendall(start)
+                client.settimeout(10)
+                rest = client.recv(1000)
+                assert rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest
+        assert server.ask("/health").status == 200
+
+
+@pytest.mark.parametrize("garbage", [b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"POST / HTTP/9.9\r\n\r\n"])
+def test_garbage_is_no_matter(garbage: bytes) -> None:
+    with serving("--provider", "cpu", "--header-timeout", "1") as server:
+        with connection(server) as client:
+            client.sendall(garbage)
+            client.settimeout(10)
+            rest = client.recv(1000)
+            assert rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest
+        assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
+
+
+def test_what_was_asked_is_answered_before_the_end() -> None:
+    with serving("--provider", "cpu") as server:
+        with ThreadPoolExecutor(1) as clients:
+            answer = clients.submit(server.ask, "/v1/embeddings", {"input": list(texts_of(1500))})
+            time.sleep(0.5)
+            assert server.stop() == 0
+            assert len(answer.result().json()["data"]) == 1500
+
+
+def test_refused_at_the_start(tmp_path: object) -> None:
+    for arguments, status, says in [
+        (["--host", "0.0.0.0"], 1, "can be reached by others"),
+        (["--model", f"x={tmp_path}"], 1, "does not load"),
+        (["--port", "99999"], 2, "99999"),
+        (["--timeout", "0"], 1, "--timeout"),
+        (["--no-such-option"], 2, "--no-such-option"),
+        (["--model", "no-such-model", "--check"], 1, "no-such-model"),
+    ]:
+        found, message = refused(*arguments, "--provider", "cpu") if "--provider" not in arguments else refused(*arguments)
+        assert found == status, message
+        assert says in message
