@@ -267,6 +267,17 @@ impl Embedder {
         Ok(PreparedCall { works, rows, usage })
     }
 
+    /// Embeds a word and says whether that worked.
+    pub fn health(&self) -> HealthStatus {
+        let start = Instant::now();
+        let outcome = self.encode(&["health"], &EncodeOptions::default());
+        let (healthy, message) = match outcome {
+            Ok(embeddings) => (true, format!("embedded a word into {} numbers", embeddings.vectors.ncols())),
+            Err(error) => (false, error.to_string()),
+        };
+        HealthStatus { healthy, message, latency: start.elapsed() }
+    }
+
     /// Runs the batches and places their rows.
     fn run(
         &self,
@@ -281,7 +292,8 @@ impl Embedder {
         {
             let stop = StopSignal::default();
             let output = if self.is_long(work) {
-                watched(&stop, watch, || self.run_direct(&mut worker, work, &stop))?
+                let worker = &mut *worker;
+                watched(&stop, watch, || self.run_direct(worker, work, &stop))?
             } else {
                 self.run_direct(&mut worker, work, &stop)?
             };

@@ -32,7 +32,7 @@ pub(crate) struct Metrics {
     inputs: Family<OfModel, Counter>,
     tokens: Family<OfModel, Counter>,
     truncated: Family<OfModel, Counter>,
-    seconds: Family<OfModel, Histogram>,
+    seconds: Family<OfModel, Histogram, fn() -> Histogram>,
     queued: Family<OfModel, Gauge>,
     stages: Family<OfStage, Gauge<f64, AtomicU64>>,
     fill: Family<OfModel, Gauge<f64, AtomicU64>>,
@@ -50,8 +50,8 @@ impl Metrics {
         registry.register("tokens", "Tokens embedded, padding not counted", tokens.clone());
         let truncated = Family::default();
         registry.register("truncated_inputs", "Texts that were cut to the model's limit", truncated.clone());
-        let seconds =
-            Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 16)) as Histogram);
+        let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let seconds = Family::new_with_constructor(histogram);
         registry.register_with_unit("request", "Time of a request", Unit::Seconds, seconds.clone());
         let queued = Family::default();
         registry.register("queued_inputs", "Texts that wait or run", queued.clone());
