@@ -37,7 +37,7 @@ class Work:
     rounds: int
     threads: int
     patience: float
-    # Seconds that a peer's rounds may take together, from the second on.
+    # Seconds after which a peer is in no more rounds.
     budget: float
 
 
@@ -142,7 +142,7 @@ class Measurement:
     def _has_enough(self, side: Side) -> bool:
         """Whether a peer has been measured for long enough. oxembed is in all rounds: the others need its times."""
         spent = sum(found["seconds"] for found in side.rounds.values())
-        return side.row not in REFERENCES.values() and len(side.rounds) > 1 and spent > self.work.budget
+        return side.row not in REFERENCES.values() and spent > self.work.budget
 
     def _round(self, side: Side, process: PeerProcess, number: int) -> None:
         whole = process.ask("round")
