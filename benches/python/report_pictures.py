@@ -55,7 +55,7 @@ def batches(latency: Mapping[str, Any], throughput: Mapping[str, Any], path: Pat
     for workload in latency["workloads"].values():
         for side, facts in workload.get("sides", {}).items():
             if "texts_per_second" in facts and "p50_ms" in facts:
-                lines.setdefault(side, []).append((facts["texts"], facts["texts_per_second"]["median"]))
+                lines.setdefault(side, []).append((workload["texts"], facts["texts_per_second"]["median"]))
     times = {side: [(texts, 1e3 * texts / rate) for texts, rate in points] for side, points in lines.items()}
     panels = [
         picture.Panel("Texts a second", "texts in a call", "texts a second", lines, "x"),
