@@ -1,25 +1,26 @@
 //! Which texts run together: a pure function of their lengths.
 //!
-//! Texts are sorted by length, so that a batch pads little, and cut into batches of at most a budget of padded tokens.
-//! 256 to 512 tokens is where a CPU core is fastest: fewer stream the weights through the cache too often, more push
-//! the activations out of it. Long batches come first, so that no worker is left with a long one at the end.
+//! Texts are sorted by length, so that a batch pads little, and cut into batches of at most a budget of padded tokens,
+//! where that costs least: every batch costs its padded tokens, and what it takes to stream the model's weights through
+//! the cache once. A call with little work is cut so that its last batch ends soonest. Long batches come first, so that
+//! no worker is left with a long one at the end.
 
 use std::ops::Range;
 
 /// Most padded tokens in a batch: the fastest on a CPU core, see `docs/performance.md`. A longer text is alone.
 pub const TOKEN_BUDGET: usize = 512;
 
+/// What a batch costs beside its padded tokens, in tokens: its weights' way through the cache, and ONNX Runtime's nodes.
+pub const BATCH_COST: usize = 8;
+
 /// Limits of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Most padded tokens (rows times the longest) in a batch; a single longer text is a batch of its own.
     pub token_budget: usize,
-    /// Batches that can run at the same time: a small call is cut into as many, if they do not become tiny.
+    /// Batches that can run at the same time.
     pub workers: usize,
 }
-
-/// Below this many padded tokens a batch costs about as much as a larger one.
-const SMALLEST_SHARE: usize = 128;
 
 /// Batches over texts `0..lengths.len()`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,30 +53,68 @@ pub fn plan(lengths: &[usize], limits: Limits) -> Plan {
     let length = |text: usize| lengths.get(text).copied().unwrap_or(0).max(1);
     // Stable, so that equal calls give equal plans.
     order.sort_by_key(|text| std::cmp::Reverse(length(*text)));
-    let budget = budget(lengths, limits);
-    let mut batches = Vec::new();
-    let mut start = 0;
-    while let Some(first) = order.get(start) {
-        let rows = (budget / length(*first)).max(1);
-        let end = (start + rows).min(order.len());
-        batches.push(start..end);
-        start = end;
-    }
-    Plan { order, batches }
+    let sorted: Vec<usize> = order.iter().map(|text| length(*text)).collect();
+    let (budget, workers) = (limits.token_budget.max(1), limits.workers.max(1));
+    let share = sorted.iter().sum::<usize>().div_ceil(workers);
+    // Where there is much to do, the workers are done at about the same time however it is cut.
+    let tried = if workers == 1 || share >= budget { 1 } else { SHARES.len() };
+    let plans = SHARES.iter().take(tried).map(|(part, of)| cut(&sorted, budget.min((share * part / of).max(1))));
+    // A batch that is alone has all the workers' threads, and the budget that was asked for.
+    let fits = workers > 1 && sorted.first().is_some_and(|longest| longest * sorted.len() <= budget);
+    let alone = fits.then(|| std::iter::once(0..sorted.len()).collect());
+    let best = plans.chain(alone).min_by_key(|batches| end(&sorted, batches, workers));
+    Plan { order, batches: best.unwrap_or_default() }
 }
 
-/// The budget, lowered where otherwise some workers would have nothing to do.
-fn budget(lengths: &[usize], limits: Limits) -> usize {
-    let total: usize = lengths.iter().sum();
-    let share = total.div_ceil(limits.workers.max(1));
-    limits.token_budget.min(share.max(SMALLEST_SHARE)).max(1)
+/// How much another thread makes one batch faster, in tenths, and how many of them do.
+const SPEED_UP: usize = 6;
+const TOGETHER: usize = 4;
+
+/// Parts of a worker's share of the call that are tried as the budget of its batches.
+const SHARES: [(usize, usize); 6] = [(1, 1), (3, 4), (2, 3), (1, 2), (1, 3), (1, 4)];
+
+/// Cuts lengths, from long to short, into batches of at most `budget` padded tokens that cost the least together.
+///
+/// Of all batches that may begin with a text, the one is kept from which on the rest costs least, for the last text
+/// first: so no way to cut is left out. Lawler 1976, "Combinatorial Optimization", chapter 3 (shortest paths without cycles).
+fn cut(lengths: &[usize], budget: usize) -> Vec<Range<usize>> {
+    // Cost of the texts from here on, and where the next batch begins.
+    let mut best = vec![(0, lengths.len()); lengths.len() + 1];
+    for (start, longest) in lengths.iter().enumerate().rev() {
+        let most = (budget / longest).clamp(1, lengths.len() - start);
+        let ends = best.get(start + 1..=start + most).unwrap_or(&[]);
+        let costs = ends.iter().zip(1..).map(|((rest, _), rows)| (BATCH_COST + rows * longest + rest, start + rows));
+        // The largest of those that cost the same.
+        let least = costs.min_by_key(|(cost, end)| (*cost, std::cmp::Reverse(*end)));
+        if let (Some(least), Some(slot)) = (least, best.get_mut(start)) {
+            *slot = least;
+        }
+    }
+    let next = |start: usize| best.get(start).filter(|_| start < lengths.len()).map(|(_, end)| start..*end);
+    std::iter::successors(next(0), |batch| next(batch.end)).collect()
+}
+
+/// When the last of the batches ends that `workers` take one after the other, in tokens.
+fn end(lengths: &[usize], batches: &[Range<usize>], workers: usize) -> usize {
+    let cost = |batch: &Range<usize>| BATCH_COST + batch.len() * lengths.get(batch.start).copied().unwrap_or(0);
+    if let [batch] = batches {
+        // With the threads of all, which wait for each other after every node.
+        return cost(batch) * 10 / (10 + SPEED_UP * (workers.min(TOGETHER) - 1));
+    }
+    let mut busy = vec![0; workers.min(batches.len())];
+    for batch in batches {
+        if let Some(first) = busy.iter_mut().min() {
+            *first += cost(batch);
+        }
+    }
+    busy.into_iter().max().unwrap_or(0)
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Limits, SMALLEST_SHARE, plan};
+    use super::{BATCH_COST, Limits, cut, plan};
 
     proptest! {
         #[test]
@@ -110,7 +149,7 @@ mod tests {
             lengths in prop::collection::vec(1usize..40, 200..300), workers in 1usize..8,
         ) {
             let total: usize = lengths.iter().sum();
-            prop_assume!(total >= workers * SMALLEST_SHARE);
+            prop_assume!(total >= workers * 128);
             let plan = plan(&lengths, Limits { token_budget: 512, workers });
             prop_assert!(plan.len() >= workers);
         }
@@ -129,24 +168,42 @@ mod tests {
         }
 
         #[test]
-        fn no_batch_has_room_for_the_next_text(
-            lengths in prop::collection::vec(1usize..600, 1..300), token_budget in SMALLEST_SHARE..2000,
-        ) {
-            // Enough for one worker: then the budget is the one that was asked for.
-            prop_assume!(lengths.iter().sum::<usize>() >= token_budget);
-            let plan = plan(&lengths, Limits { token_budget, workers: 1 });
-            for batch in plan.batches().take(plan.len() - 1) {
-                let longest = batch.iter().map(|text| lengths[*text]).max().unwrap();
-                prop_assert!(longest * (batch.len() + 1) > token_budget);
-            }
+        fn no_other_cut_costs_less(mut lengths in prop::collection::vec(1usize..60, 1..12), budget in 1usize..300) {
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            let cost = |batch: &[usize]| BATCH_COST + batch.len() * batch[0];
+            let found: usize = cut(&lengths, budget).into_iter().map(|batch| cost(&lengths[batch])).sum();
+            // Every way to cut: a bit for each gap.
+            let all = 0..1u32 << (lengths.len() - 1);
+            let costs = all.filter_map(|gaps| {
+                let mut batches: Vec<Vec<usize>> = vec![vec![lengths[0]]];
+                for (gap, length) in lengths[1..].iter().enumerate() {
+                    if gaps >> gap & 1 == 1 {
+                        batches.push(Vec::new());
+                    }
+                    batches.last_mut().unwrap().push(*length);
+                }
+                let fits = batches.iter().all(|batch| batch.len() == 1 || batch.len() * batch[0] <= budget);
+                fits.then(|| batches.iter().map(|batch| cost(batch)).sum::<usize>())
+            });
+            prop_assert_eq!(Some(found), costs.min());
         }
     }
 
     #[test]
-    fn what_is_less_than_a_share_is_not_cut_for_more_workers() {
-        let limits = Limits { token_budget: 512, workers: 8 };
-        assert_eq!(plan(&[8; SMALLEST_SHARE / 8], limits).len(), 1);
-        assert_eq!(plan(&[8; SMALLEST_SHARE / 8 + 1], limits).len(), 2);
+    fn a_small_call_is_cut_where_the_lengths_fall() {
+        let lengths = [30, 8, 9, 31, 8, 30];
+        let plan = plan(&lengths, Limits { token_budget: 512, workers: 2 });
+        let is_long = |text: &usize| lengths[*text] > 20;
+        // Not three and three, of which the second would be padded to 30.
+        assert!(plan.batches().all(|batch| batch.iter().all(is_long) || !batch.iter().any(is_long)), "{plan:?}");
+    }
+
+    #[test]
+    fn one_text_is_one_batch_and_many_alike_are_full_ones() {
+        let limits = Limits { token_budget: 512, workers: 2 };
+        assert_eq!(plan(&[20], limits).len(), 1);
+        let full = plan(&[16; 320], limits);
+        assert!(full.batches().all(|batch| batch.len() == 32));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 | --- | --- |
 | `{"do": "load", "settings": {...}}` | `seconds`, `versions` |
 | `{"do": "texts", "file": path, "batches": [...]}` | `note`; a JSON list of texts; the fastest of the batches is kept |
-| `{"do": "vectors", "file": path}` | `seconds`; the rows of all texts are in the file, as numpy writes it |
+| `{"do": "vectors", "file": path, "every": n}` | `seconds`; the rows of every n-th text are in the file |
 | `{"do": "round"}` | `seconds`, `cpu_seconds` of embedding all texts once |
 | `{"do": "single", "text": text, "runs": count}` | `seconds`: a list, one text a call |
 | `{"do": "finish"}` | `peak_bytes`; the program ends |
@@ -62,9 +62,10 @@ class Session:
         return {"note": self.loaded().note()}
 
     def vectors(self, request: Answer) -> Answer:
-        """Embed all texts, write the rows."""
+        """Embed some of the texts, write the rows."""
+        texts = self.texts[:: request["every"]]
         start = time.perf_counter()
-        rows = self.loaded().encode(self.texts)
+        rows = self.loaded().encode(texts)
         seconds = time.perf_counter() - start
         np.save(request["file"], np.asarray(rows, dtype=np.float32))
         return {"seconds": seconds}

@@ -67,7 +67,8 @@ ENVIRONMENTS = {
         # It wants NumPy 1, and what optimum brings would be the last of packages that want NumPy 2.
         Environment(
             "infinity",
-            ("infinity-emb[torch,optimum]>=0.0.77,<1", "optimum<2", "datasets<4", "pyarrow<19"),
+            # Its BetterTransformer is not for a newer transformers.
+            ("infinity-emb[torch,optimum]>=0.0.77,<1", "optimum<2", "transformers<4.49", "datasets<4", "pyarrow<19"),
             ("torch",),
         ),
         Environment("llama-cpp", ("llama-cpp-python>=0.3.16,<1", "gguf>=0.17,<1", "safetensors>=0.5")),

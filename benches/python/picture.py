@@ -122,7 +122,7 @@ def _panel(axes: Axes, panel: Panel) -> None:
         axes.plot(*zip(*points, strict=True), marker="o", markersize=4, linewidth=1.8, color=colour, label=name)
     if "x" in panel.logarithmic:
         axes.set_xscale("log")
-    places = sorted({x for points in panel.lines.values() for x, _ in points})
+    places = _apart(sorted({x for points in panel.lines.values() for x, _ in points}))
     if len(places) <= 8:
         axes.set_xticks(places)
         axes.minorticks_off()
@@ -139,6 +139,22 @@ def _panel(axes: Axes, panel: Panel) -> None:
     axes.set_axisbelow(True)
     if len(panel.lines) > 1:
         axes.legend(fontsize=9)
+
+
+def _apart(places: Sequence[float]) -> list[float]:
+    """Places for ticks, without those whose labels would lie on others where they span many decades.
+
+    Example:
+        >>> _apart([1, 4, 8, 16]), _apart([1, 1_000, 10_000, 30_000, 100_000])
+        ([1, 4, 8, 16], [1, 1000, 10000, 100000])
+    """
+    if not places or places[-1] < 1_000 * places[0]:
+        return list(places)
+    kept = [places[0]]
+    for place in places[1:]:
+        if place >= 5 * kept[-1]:
+            kept.append(place)
+    return kept
 
 
 class Share(NamedTuple):

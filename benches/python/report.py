@@ -80,9 +80,15 @@ def context(found: Mapping[str, record.Record]) -> dict[str, Any]:
     return {
         **dict.fromkeys(OPTIONAL),
         **results,
+        "beside_a_small_model_us": results["latency"]["workloads"]["beside the session's run"]["sides"][tables.OWN][
+            "microseconds_beside_the_run"
+        ]["median"],
         "fastest": packages[0],
         "latency_texts_per_second": rate("latency", "one text"),
         "machine": found["peers"].machine,
+        "one_text_ratio": results["latency"]["workloads"]["one text"]["sides"]["onnxruntime at its best"][
+            "oxembed_is_faster_by"
+        ]["median"],
         "million": million.results if million else None,
         "million_command": million.command if million else None,
         "peer": peer,

@@ -30,12 +30,10 @@ def draw(results: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
 
 
 def peers(results: Mapping[str, Any], path: Path) -> None:
-    """The fastest row of every peer, in float32, and oxembed's int8."""
+    """The fastest row of every program and backend, in float32, and oxembed's int8."""
     shown: dict[str, Mapping[str, Any]] = {}
     for row in measured(results["rows"], FLOAT32):
-        family = row["name"].partition(",")[0].partition(" ONNX")[0].partition(" OpenVINO")[0].partition(" candle")[0]
-        defaults = "careful" not in row["name"]
-        shown.setdefault(f"{family.partition(' optimized')[0]}, {'defaults' if defaults else 'careful'}", row)
+        shown.setdefault(row["name"].partition(",")[0], row)
     own = next(row for row in results["rows"] if row["name"] == OWN)["texts_per_second"]["median"]
     int8 = next(row for row in results["rows"] if row["name"] == OWN_INT8)["texts_per_second"]["median"]
     bars = [picture.Bar("oxembed int8", int8, f"{int8:,.0f}", picture.OURS_INT8)]
@@ -55,7 +53,7 @@ def batches(latency: Mapping[str, Any], throughput: Mapping[str, Any], path: Pat
     for workload in latency["workloads"].values():
         for side, facts in workload.get("sides", {}).items():
             if "texts_per_second" in facts and "p50_ms" in facts:
-                lines.setdefault(side, []).append((facts["texts"], facts["texts_per_second"]["median"]))
+                lines.setdefault(side, []).append((workload["texts"], facts["texts_per_second"]["median"]))
     times = {side: [(texts, 1e3 * texts / rate) for texts, rate in points] for side, points in lines.items()}
     panels = [
         picture.Panel("Texts a second", "texts in a call", "texts a second", lines, "x"),

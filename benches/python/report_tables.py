@@ -33,6 +33,16 @@ def percent(value: float, digits: int = 1) -> str:
     return f"{value * 100:.{digits}f}%"
 
 
+def spread(figure: Results) -> str:
+    """What the rounds differ by; of one round nothing can be said.
+
+    Example:
+        >>> spread({"median": 2.0, "spread": 0.05, "rounds": 3}), spread({"median": 2.0, "spread": 0.0, "rounds": 1})
+        ('5%', 'once')
+    """
+    return percent(figure["spread"], 0) if figure["rounds"] > 1 else "once"
+
+
 def cosine(value: float) -> str:
     """Rounded down: a cosine below a bound must not look as if it were on it."""
     return f"{math.floor(value * 1e6) / 1e6:.6f}"
@@ -62,7 +72,7 @@ def peers(results: Results, kind: str) -> str:
             [
                 f"{bold}{row['name']}{bold}",
                 number(row["texts_per_second"]["median"]),
-                percent(row["texts_per_second"]["spread"], 0),
+                spread(row["texts_per_second"]),
                 "" if bold else f"{row['times_as_slow']['median']:.2f}",
                 *(number(one[f"p{share}_ms"]) for share in (50, 95, 99)),
                 number(row["cpu_seconds_per_1000"]["median"]),
@@ -108,9 +118,9 @@ def workloads(results: Results, names: Sequence[str] | None = None) -> str:
                     name if side == OWN else "",
                     f"**{side}**" if side.startswith(OWN) else side,
                     number(facts["texts_per_second"]["median"]),
-                    percent(facts["texts_per_second"]["spread"], 0),
+                    spread(facts["texts_per_second"]),
                     number(facts["tokens_per_second"]["median"]),
-                    "" if side == OWN else f"{facts['oxembed_is_faster_by']['median']:.2f}",
+                    "" if side.startswith(OWN) else f"{facts['oxembed_is_faster_by']['median']:.2f}",
                     *(number(facts[f"p{share}_ms"]) for share in (50, 95, 99)),
                     number(facts["cpu_seconds_per_1000_texts"]["median"]),
                 ]

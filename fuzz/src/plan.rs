@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use arbitrary::{Result, Unstructured};
 use oxembed::graph::StaticShape;
 use oxembed::ladder::Ladder;
-use oxembed::schedule::{Limits, plan};
+use oxembed::schedule::{BATCH_COST, Limits, plan};
 
-/// Every text is in one batch, no batch is above its budget, and there are no fewer batches that would do.
+/// Every text is in one batch, no batch is above its budget, and a long call is cut as cheaply as it can be.
 pub fn check(input: &[u8]) {
     let Ok(call) = Call::of(&mut Unstructured::new(input)) else { return };
     call.schedule();
@@ -36,9 +36,7 @@ impl Call {
 
     fn schedule(&self) {
         let plan = plan(&self.lengths, Limits { token_budget: self.budget, workers: self.workers });
-        let total: usize = self.lengths.iter().sum();
-        let share = total.div_ceil(self.workers.max(1)).max(128);
-        let budget = self.budget.min(share).max(1);
+        let (budget, workers) = (self.budget.max(1), self.workers.max(1));
         let mut seen = Vec::new();
         let mut before = usize::MAX;
         for batch in plan.batches() {
@@ -52,7 +50,16 @@ impl Call {
         }
         seen.sort_unstable();
         assert!(seen.into_iter().eq(0..self.lengths.len()), "{self:?}");
-        assert_eq!(plan.len(), fewest_batches(&self.lengths, budget), "{self:?}");
+        let mut sorted: Vec<usize> = self.lengths.iter().map(|length| *length.max(&1)).collect();
+        sorted.sort_unstable_by(|a, b| b.cmp(a));
+        let share = sorted.iter().sum::<usize>().div_ceil(workers);
+        if workers == 1 || share >= budget {
+            let cost = |batch: &[usize]| {
+                BATCH_COST + batch.len() * batch.iter().map(|text| self.lengths[*text].max(1)).max().unwrap_or(0)
+            };
+            let found: usize = plan.batches().map(cost).sum();
+            assert_eq!(found, least_cost(&sorted, budget.min(share.max(1))), "{self:?}");
+        }
     }
 
     fn ladder(&self) {
@@ -80,17 +87,16 @@ impl Call {
     }
 }
 
-/// The fewest batches of neighbours, sorted by length, that are in the budget or a single text.
-fn fewest_batches(lengths: &[usize], budget: usize) -> usize {
-    let mut sorted: Vec<usize> = lengths.iter().map(|length| (*length).max(1)).collect();
-    sorted.sort_unstable_by(|one, other| other.cmp(one));
-    let mut fewest = vec![0; sorted.len() + 1];
-    for end in 1..=sorted.len() {
-        let fits = |start: &usize| end - start == 1 || (end - start) * sorted[*start] <= budget;
-        let best = (0..end).filter(fits).map(|start| fewest[start] + 1).min();
-        fewest[end] = best.expect("a single text always fits");
+/// What the cheapest way costs to cut lengths, from long to short: found from the longest on, where the planner begins with
+/// the shortest.
+fn least_cost(lengths: &[usize], budget: usize) -> usize {
+    let mut least = vec![0];
+    for end in 1..=lengths.len() {
+        let fits = |start: &usize| end - start == 1 || (end - start) * lengths[*start] <= budget;
+        let cost = |start: usize| least[start] + BATCH_COST + (end - start) * lengths[start];
+        least.push((0..end).filter(fits).map(cost).min().expect("one text is a batch"));
     }
-    fewest.pop().unwrap_or(0)
+    least[lengths.len()]
 }
 
 /// The smallest of all shapes for so many texts of so many tokens, length first.

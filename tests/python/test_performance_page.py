@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -13,17 +15,17 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = ROOT / "benches" / "python"
 PAGE = ROOT / "docs" / "performance.md"
-published = pytest.mark.skipif(
-    not (ROOT / "docs" / "measurements").is_dir(),
-    reason="no measurements of `make bench` are published (`make report`)",
-)
+MEASUREMENTS = ROOT / "docs" / "measurements"
+
+
+def measured(step: str) -> Any:
+    return json.loads((MEASUREMENTS / f"{step}.json").read_text(encoding="utf-8"))["results"]
 
 
 def run(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, check=False)
 
 
-@published
 def test_the_page_is_what_the_measurements_say(tmp_path: Path) -> None:
     done = run(str(BENCHES / "report.py"), "--check", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -46,7 +48,6 @@ def test_pictures_and_pages_that_are_referred_to_exist(document: str) -> None:
         assert (path.parent / target).exists(), f"{document} refers to {target}"
 
 
-@published
 def test_pictures_are_readable_on_light_and_dark_pages() -> None:
     pictures = sorted((ROOT / "docs" / "pictures").glob("*.svg"))
     assert pictures
@@ -57,6 +58,28 @@ def test_pictures_are_readable_on_light_and_dark_pages() -> None:
         # What is drawn in neither theme's ink would vanish on one of them.
         assert "#000000" not in text.replace("stroke: #000000; stroke-opacity: 0", "")
         assert "/home/" not in text
+
+
+def test_figures_of_the_readme_are_the_measured_ones() -> None:
+    peers = {row["name"]: row for row in measured("peers")["rows"] if row["failure"] is None}
+    slow = {name: row["times_as_slow"]["median"] for name, row in peers.items()}
+    rate = {name: row["texts_per_second"]["median"] for name, row in peers.items()}
+    sides = measured("throughput")["workloads"]["2,000 short texts"]["sides"]
+    naive = sides["onnxruntime naive"]["oxembed_is_faster_by"]["median"]
+    one = measured("latency")["workloads"]["one text"]["sides"]["oxembed"]
+    start = measured("cold_start")["sides"]["oxembed"]["process_ms"]["median"]
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    fastest = "sentence-transformers ONNX"
+    for sentence in (
+        f"{slow[fastest]:.1f} times as fast as the fastest other package",
+        f"in int8, {int(rate['oxembed int8'] / rate[fastest])} times",
+        f"sentence-transformers takes {slow['sentence-transformers']:.2f} times as long",
+        f"(its ONNX backend {slow[fastest]:.2f}), fastembed's defaults {slow['fastembed']:.1f}",
+        f"as most people write it, it takes {naive:.1f} times as long",
+        f"One text: {one['p50_ms']:.1f} ms",
+        f"as a whole process: {start / 1000:.2f} s",
+    ):
+        assert sentence in text
 
 
 def test_a_report_without_measurements_says_what_to_do(tmp_path: Path) -> None:

@@ -72,8 +72,10 @@ impl Session {
     }
 
     fn vectors(&self, request: &Value) -> Result<Value> {
+        let every = usize::try_from(request["every"].as_u64().context("`vectors` without `every`")?)?;
+        let texts: Vec<String> = self.texts.iter().step_by(every.max(1)).cloned().collect();
         let start = Instant::now();
-        let rows = self.encode(&self.texts)?;
+        let rows = self.encode(&texts)?;
         let seconds = start.elapsed().as_secs_f64();
         let file = request["file"].as_str().context("`vectors` without `file`")?;
         std::fs::write(file, numpy_file(&rows))?;
