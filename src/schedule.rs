@@ -57,10 +57,13 @@ pub fn plan(lengths: &[usize], limits: Limits) -> Plan {
     let (budget, workers) = (limits.token_budget.max(1), limits.workers.max(1));
     let share = sorted.iter().sum::<usize>().div_ceil(workers);
     // Where there is much to do, the workers are done at about the same time however it is cut.
-    let tried = if workers == 1 || share >= budget { 1 } else { SHARES.len() };
-    let plans = SHARES.iter().take(tried).map(|(part, of)| cut(&sorted, budget.min((share * part / of).max(1))));
+    let is_balanced = workers == 1 || share >= budget;
+    let smaller = SHARES.iter().map(|(part, of)| budget.min((share * part / of).max(1)));
+    let budgets =
+        is_balanced.then_some(budget).into_iter().chain(smaller.take(if is_balanced { 0 } else { SHARES.len() }));
+    let plans = budgets.map(|budget| cut(&sorted, budget));
     // A batch that is alone has all the workers' threads, and the budget that was asked for.
-    let fits = workers > 1 && sorted.first().is_some_and(|longest| longest * sorted.len() <= budget);
+    let fits = !is_balanced && sorted.first().is_some_and(|longest| longest * sorted.len() <= budget);
     let alone = fits.then(|| std::iter::once(0..sorted.len()).collect());
     let best = plans.chain(alone).min_by_key(|batches| end(&sorted, batches, workers));
     Plan { order, batches: best.unwrap_or_default() }
@@ -202,6 +205,7 @@ mod tests {
     fn one_text_is_one_batch_and_many_alike_are_full_ones() {
         let limits = Limits { token_budget: 512, workers: 2 };
         assert_eq!(plan(&[20], limits).len(), 1);
+        assert_eq!(plan(&[3, 2], Limits { workers: 1, ..limits }).len(), 1, "one padded token costs less than a batch");
         let full = plan(&[16; 320], limits);
         assert!(full.batches().all(|batch| batch.len() == 32));
     }

@@ -298,9 +298,10 @@ def test_many_at_once(int8: Embedder) -> None:
 
 def test_the_file_may_go_once_the_model_is_loaded(folder: Path) -> None:
     model = Embedder(folder, provider="cpu", dtype="int8")
-    expected = model.encode(TEXTS)
+    expected = [model.encode(text) for text in TEXTS]
     shutil.rmtree(folder)
-    assert (model.encode(TEXTS) == expected).all()
+    # One by one, by the session that was loaded: others of the same model are made when there is work for them.
+    assert all((model.encode(text) == vector).all() for text, vector in zip(TEXTS, expected, strict=True))
 
 
 def test_a_header_of_another_order_is_the_same_file(folder: Path) -> None:
