@@ -555,7 +555,7 @@ BENCHES := --manifest-path benches/Cargo.toml
 lint: benches-lint
 
 .PHONY: benches-lint
-benches-lint: ## rustfmt and clippy of the benches in Rust
+benches-lint: .make/venv ## rustfmt and clippy of the benches in Rust
 	@$(CHECK) rustfmt-benches $(CARGO) fmt --check $(BENCHES)
 	@$(CHECK) clippy-benches $(CARGO) clippy $(LOCKED) $(BENCHES) --target-dir target --all-targets -- -D warnings
 
@@ -619,7 +619,7 @@ sanitize-thread: nightly .make/package ## the Rust tests of the pool, failover a
 MIRI_TESTS := schedule ladder batch postprocess int8 pool failover config::document onnx::wire cosine
 
 .PHONY: miri
-miri: nightly ## the Rust tests of plans, batches, pooling, int8 and the pool in miri
+miri: nightly .make/venv ## the Rust tests of plans, batches, pooling, int8 and the pool in miri
 	@$(CHECK) miri env MIRIFLAGS='-Zmiri-disable-isolation' PROPTEST_CASES=4 \
 		$(NIGHTLY_CARGO) miri test $(LOCKED) --target-dir target/sanitizers/miri --lib -- $(MIRI_TESTS)
 

@@ -157,7 +157,7 @@ impl EmbedderBuilder {
             quantized: self.quantized,
             surroundings,
         };
-        Ok(Embedder::new(Model::load(folder, settings)?))
+        Ok(Embedder::new(Model::load(&folder, settings)?))
     }
 }
 

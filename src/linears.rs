@@ -1,7 +1,6 @@
 //! The linear layers of a model by their shape: where nearly all of its arithmetic is, and how fast this machine could do it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use ort::session::Session;
 use ort::value::TensorRef;
 
 use crate::error::{EmbeddingError, Result};
-use crate::graph::{PRODUCT_INPUT, PRODUCT_WEIGHTS, product_graph};
+use crate::graph::{PRODUCT_INPUT, product_graph};
 use crate::onnx::OnnxFile;
 use crate::onnx::proto::{GraphProto, NodeProto};
 use crate::runtime::execution::Execution;
@@ -104,15 +103,8 @@ pub fn products_per_second(
             .caused_by(error)
     };
     let written = product_graph(inputs, outputs, numbers(size));
-    // ONNX Runtime asks whether the file of the weights is there, which are handed over all the same.
-    let folder =
-        tempfile::tempdir().and_then(|folder| File::create(folder.path().join(PRODUCT_WEIGHTS)).map(|_| folder));
-    let folder = folder.map_err(|error| {
-        EmbeddingError::inference_failed("there is no folder for a graph to stand in").caused_by(error)
-    })?;
     let graph = Graph::Written {
         initializers: Arc::new(Initializers::new(written.initializers, threads)?),
-        folder: folder.path().to_owned(),
         sites: Arc::default(),
         model: written.model,
         long: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::backend::{Blueprint, Interface};
 use crate::batch::Layout;
 use crate::choice::{self, Probe, Selection};
-use crate::config::{Document, ModelFolder, Module, Side};
+use crate::config::{Document, ModelFolder, Module, Prompts, Side};
 use crate::error::{EmbeddingError, Result};
 use crate::failover::{Failover, NotUsed};
 use crate::forward::{Forward, RowOptions};
@@ -55,7 +55,7 @@ pub(crate) struct Loaded {
 #[derive(Debug)]
 pub struct Model {
     info: ModelInfo,
-    folder: ModelFolder,
+    prompts: Prompts,
     tokenization: Tokenization,
     postprocess: Arc<Postprocess>,
     truncate_dim: Option<usize>,
@@ -65,11 +65,10 @@ pub struct Model {
 
 impl Model {
     /// Makes `folder` ready to run, with its first session.
-    pub(crate) fn load(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
-        let reading = folder.clone();
+    pub(crate) fn load(folder: &ModelFolder, settings: LoadSettings) -> Result<Loaded> {
         let loaded = Self::load_from(folder, settings);
-        let file = loaded.as_ref().map_or(&*reading.path, |loaded| loaded.model.source.origin.path());
-        match (reading.check_unchanged(file), loaded) {
+        let file = loaded.as_ref().map_or(&*folder.path, |loaded| loaded.model.source.origin.path());
+        match (folder.check_unchanged(file), loaded) {
             (Ok(()), loaded) => loaded,
             (Err(changed), Ok(_)) => Err(changed),
             // What failed may be no more than a sign of it.
@@ -77,10 +76,10 @@ impl Model {
         }
     }
 
-    fn load_from(folder: ModelFolder, settings: LoadSettings) -> Result<Loaded> {
+    fn load_from(folder: &ModelFolder, settings: LoadSettings) -> Result<Loaded> {
         memory::ensure(0, "the model")?;
         let mut assumptions = folder.assumptions.clone();
-        let mut source = source::choose(&folder, settings.onnx_file.as_deref(), &mut assumptions)?;
+        let mut source = source::choose(folder, settings.onnx_file.as_deref(), &mut assumptions)?;
         let LoadSettings { quantized, surroundings, .. } = &settings;
         let asked = Asked {
             dtype: &surroundings.dtype,
@@ -90,7 +89,7 @@ impl Model {
         let precision = precision::settle(&mut source, &asked, &mut assumptions)?;
         let architecture = source.architecture.clone();
         let architecture = architecture.as_ref();
-        let max_tokens = max_tokens(&folder, settings.max_seq_length, architecture, &mut assumptions)?;
+        let max_tokens = max_tokens(folder, settings.max_seq_length, architecture, &mut assumptions)?;
         let bounds = bounds(architecture);
         let is_written = matches!(source.origin, Origin::Weights(..));
         let blueprint = Blueprint {
@@ -105,9 +104,9 @@ impl Model {
             || Tokenization::load(&folder.tokenizer, max_tokens, bounds),
         )?;
         let Interface { kind, width, .. } = *opening.interface();
-        let postprocess = Arc::new(postprocess(&folder, kind, width, blueprint.source.origin.path())?);
-        let padding_id = padding_id(&folder, &tokenization)?;
-        let layout = layout(&folder, is_written, architecture, padding_id);
+        let postprocess = Arc::new(postprocess(folder, kind, width, blueprint.source.origin.path())?);
+        let padding_id = padding_id(folder, &tokenization)?;
+        let layout = layout(folder, is_written, architecture, padding_id);
         let truncate_dim = settings.truncate_dim.or(folder.truncate_dim);
         let options = PostprocessOptions { truncate_dim, normalize: None };
         let dimension = postprocess.dimension(options)?;
@@ -127,7 +126,7 @@ impl Model {
             source: blueprint.source.name.clone(),
             dimension,
             max_seq_length: max_tokens,
-            pooling: pooling_names(&folder, kind),
+            pooling: pooling_names(folder, kind),
             vocabulary_size: bounds.vocabulary.unwrap_or_else(|| tokenization.vocabulary_size()),
             parameters: blueprint.source.parameters,
             dtype: first.execution.dtype.name.to_owned(),
@@ -135,14 +134,15 @@ impl Model {
             provider: first.execution.name.clone(),
             threads,
             assumptions,
-            ..described(&folder)
+            ..described(folder)
         };
         let failover = Failover::new(backends.iter().map(|backend| backend.name.clone()).collect());
         let backends = backends.into_iter().map(Arc::new).collect();
         let stages = StageCounters::default();
         let forward = Arc::new(Forward { backends, failover, layout, postprocess: Arc::clone(&postprocess), stages });
         let source = blueprint.source;
-        let model = Self { info, folder, tokenization, postprocess, truncate_dim, padding_id, source };
+        let prompts = folder.prompts.clone();
+        let model = Self { info, prompts, tokenization, postprocess, truncate_dim, padding_id, source };
         Ok(Loaded { model, forward, session, not_used: [stepped_over, lost].concat() })
     }
 
@@ -187,7 +187,7 @@ impl Model {
 
     /// The prompt that `options` choose; an empty one is none.
     pub(crate) fn prompt<'a>(&'a self, options: &'a EncodeOptions) -> Result<Option<&'a str>> {
-        let prompts = &self.folder.prompts;
+        let prompts = &self.prompts;
         let named = options.prompt.is_some() || options.prompt_name.is_some();
         let prompt = match options.role {
             Some(Role::Query) if !named => prompts.query_prompt(),

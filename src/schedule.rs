@@ -13,6 +13,13 @@ pub const TOKEN_BUDGET: usize = 512;
 /// What a batch costs beside its padded tokens, in tokens: its weights' way through the cache, and ONNX Runtime's nodes.
 pub const BATCH_COST: usize = 8;
 
+/// How much another thread makes one batch faster, in tenths, and how many of them do.
+const SPEED_UP: usize = 6;
+const TOGETHER: usize = 4;
+
+/// Parts of a worker's share of the call that are tried as the budget of its batches.
+const SHARES: [(usize, usize); 6] = [(1, 1), (3, 4), (2, 3), (1, 2), (1, 3), (1, 4)];
+
 /// Limits of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -56,22 +63,21 @@ pub fn plan(lengths: &[usize], limits: Limits) -> Plan {
     let sorted: Vec<usize> = order.iter().map(|text| length(*text)).collect();
     let (budget, workers) = (limits.token_budget.max(1), limits.workers.max(1));
     let share = sorted.iter().sum::<usize>().div_ceil(workers);
-    // Where there is much to do, the workers are done at about the same time however it is cut.
-    let tried = if workers == 1 || share >= budget { 1 } else { SHARES.len() };
-    let plans = SHARES.iter().take(tried).map(|(part, of)| cut(&sorted, budget.min((share * part / of).max(1))));
-    // A batch that is alone has all the workers' threads, and the budget that was asked for.
-    let fits = workers > 1 && sorted.first().is_some_and(|longest| longest * sorted.len() <= budget);
-    let alone = fits.then(|| std::iter::once(0..sorted.len()).collect());
-    let best = plans.chain(alone).min_by_key(|batches| end(&sorted, batches, workers));
+    let mut plans = Vec::new();
+    if workers == 1 || share >= budget {
+        // There is much to do: the workers are done at about the same time however it is cut.
+        plans.push(cut(&sorted, budget));
+    } else {
+        let part = |(part, of): &(usize, usize)| budget.min((share * part / of).max(1));
+        plans.extend(SHARES.iter().map(|share| cut(&sorted, part(share))));
+        // A batch that is alone has all the workers' threads, and the budget that was asked for.
+        if sorted.first().is_some_and(|longest| longest * sorted.len() <= budget) {
+            plans.push(std::iter::once(0..sorted.len()).collect());
+        }
+    }
+    let best = plans.into_iter().min_by_key(|batches| end(&sorted, batches, workers));
     Plan { order, batches: best.unwrap_or_default() }
 }
-
-/// How much another thread makes one batch faster, in tenths, and how many of them do.
-const SPEED_UP: usize = 6;
-const TOGETHER: usize = 4;
-
-/// Parts of a worker's share of the call that are tried as the budget of its batches.
-const SHARES: [(usize, usize); 6] = [(1, 1), (3, 4), (2, 3), (1, 2), (1, 3), (1, 4)];
 
 /// Cuts lengths, from long to short, into batches of at most `budget` padded tokens that cost the least together.
 ///
@@ -202,6 +208,7 @@ mod tests {
     fn one_text_is_one_batch_and_many_alike_are_full_ones() {
         let limits = Limits { token_budget: 512, workers: 2 };
         assert_eq!(plan(&[20], limits).len(), 1);
+        assert_eq!(plan(&[3, 2], Limits { workers: 1, ..limits }).len(), 1, "one padded token costs less than a batch");
         let full = plan(&[16; 320], limits);
         assert!(full.batches().all(|batch| batch.len() == 32));
     }

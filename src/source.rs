@@ -85,8 +85,7 @@ impl Origin {
                 });
                 let work = work(&written.model, author.architecture().hidden_size);
                 let shared = Some(Arc::clone(&initializers));
-                let folder = weights.folder().to_owned();
-                let graph = Graph::Written { model: written.model, initializers, folder, sites, long };
+                let graph = Graph::Written { model: written.model, initializers, sites, long };
                 Ok(ReadyGraph { graph, weights: shared, work })
             }
             Self::File(path) => {

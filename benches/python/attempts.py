@@ -10,10 +10,13 @@ above 1 the other side is slower. Graphs that compute something else (by more th
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
+from multiprocessing.synchronize import Barrier, Event
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,7 +30,7 @@ from graph_variants import VARIANTS
 from graphs import inputs
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from timing import Times, interleaved
+from timing import Times, in_turn, interleaved
 
 import oxembed
 
@@ -220,6 +223,73 @@ def budgets(folder: Path, threads: int, rounds: int) -> dict[str, Any]:
     return compared(interleaved(calls, rounds))
 
 
+def _lone_text(file: Path, threads: int, spins: bool) -> Callable[[], object]:
+    """A run of one text of 14 tokens by a session with all threads, which wait asleep or spin until the run ends."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    one = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    return partial(one.run, None, inputs({port.name for port in one.get_inputs()}, 1, 14))
+
+
+def _neighbour(file: Path, threads: int, spins: bool, ready: Barrier, is_wanted: Event) -> None:
+    """Another process that does the same for as long as it is wanted."""
+    call = _lone_text(file, threads, spins)
+    ready.wait()
+    while True:
+        is_wanted.wait()
+        call()
+
+
+def spinning(folder: Path, threads: int, rounds: int) -> dict[str, Any]:
+    """Lone texts, by threads that sleep and that spin: one after the other, with pauses, and in two processes."""
+    file = folder / "written.onnx"
+    sides = {IN_USE: False, "spinning threads": True}
+    calls = {name: _lone_text(file, threads, spins) for name, spins in sides.items()}
+
+    def twenty(call: Callable[[], object]) -> None:
+        for _ in range(20):
+            call()
+
+    def in_a_row(name: str, _: int) -> Callable[[], object]:
+        return partial(twenty, calls[name])
+
+    def paused(name: str, _: int) -> Callable[[], object]:
+        calls[name]()
+        time.sleep(0.01)
+        return calls[name]
+
+    processes = multiprocessing.get_context("spawn")
+    wanted = {name: processes.Event() for name in sides}
+    ready = processes.Barrier(len(sides) + 1)
+    neighbours = [
+        processes.Process(target=_neighbour, args=(file, threads, spins, ready, wanted[name]), daemon=True)
+        for name, spins in sides.items()
+    ]
+
+    def beside_another(name: str, _: int) -> Callable[[], object]:
+        for other, event in wanted.items():
+            event.set() if other == name else event.clear()
+        twenty(calls[name])
+        return partial(twenty, calls[name])
+
+    def measured(way: Callable[[str, int], Callable[[], object]], times: int) -> dict[str, dict[str, Any]]:
+        runs = in_turn({name: partial(way, name) for name in sides}, times, warm_ups=3)
+        return compared({name: run.seconds for name, run in runs.items()})
+
+    results = {"20 in a row": measured(in_a_row, rounds), "each after 10 ms": measured(paused, 10 * rounds)}
+    for neighbour in neighbours:
+        neighbour.start()
+    ready.wait()
+    results["20 in a row, in two processes"] = measured(beside_another, rounds)
+    for neighbour in neighbours:
+        neighbour.terminate()
+        neighbour.join()
+    return results
+
+
 def main() -> int:
     """Runs everything and writes one file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -237,6 +307,7 @@ def main() -> int:
             "grouped_attention": grouped_attention(folder, arguments.rounds),
             "gate_and_up": gate_and_up(folder, arguments.rounds),
             "packing": packing(folder, arguments.rounds),
+            "spinning": spinning(folder, arguments.threads, arguments.rounds),
             "budgets": budgets(folder, arguments.threads, max(3, arguments.rounds // 4)),
         }
     record.write(

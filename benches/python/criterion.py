@@ -2,7 +2,7 @@
 
     make criterion                             # all of it, in about five minutes; writes .bench/criterion.json
     python benches/python/criterion.py         # the same
-    python benches/python/criterion.py --only pooling --json /tmp/pooling.json
+    python benches/python/criterion.py --only pooling --json .bench/pooling.json
 
 Runs `cargo bench` of the package in benches/, which is built as the wheel is, and makes one file of what criterion
 leaves in target/criterion: for each bench the seconds of one iteration (median, spread and rounds, which are its

@@ -15,6 +15,13 @@ use crate::weights::{StoredTensor, StoredType};
 /// ONNX Runtime's own operators (fused attention, activations).
 pub const MICROSOFT: &str = "com.microsoft";
 
+/// Where a graph says that its weights are, for sessions that are told to look from [`WEIGHTS_FOLDER`]. ONNX Runtime never
+/// reads the place, as every weight is handed over, but refuses one that does not exist: so it is one that always does,
+/// and sessions can be made after the model's files are gone.
+const WEIGHTS_LOCATION: &str = ".";
+/// The folder that [`WEIGHTS_LOCATION`] is in: the root, which Windows takes for that of the current drive.
+pub const WEIGHTS_FOLDER: &str = "/";
+
 /// A tensor inside the graph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Value(String);
@@ -92,7 +99,6 @@ pub struct GraphBuilder {
     graph: GraphProto,
     initializers: Vec<Initializer>,
     sites: Vec<(String, Epilogue)>,
-    weights_file: String,
     arithmetic: Arithmetic,
     dialect: Dialect,
     /// Put before the names of a graph inside another, which sees the other's.
@@ -100,14 +106,13 @@ pub struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// An empty graph for `target` over the weights in a file of the name `weights_file`.
-    pub fn new(name: &str, weights_file: &str, target: &Target) -> Self {
+    /// An empty graph for `target`.
+    pub fn new(name: &str, target: &Target) -> Self {
         let graph = GraphProto { name: name.to_owned(), ..GraphProto::default() };
         Self {
             graph,
             initializers: Vec::new(),
             sites: Vec::new(),
-            weights_file: weights_file.to_owned(),
             arithmetic: target.arithmetic,
             dialect: target.dialect,
             prefix: String::new(),
@@ -119,15 +124,7 @@ impl GraphBuilder {
         let prefix = format!("body_{}_", self.graph.node.len());
         let graph = GraphProto { name: format!("{prefix}graph"), ..GraphProto::default() };
         let (arithmetic, dialect) = (self.arithmetic, self.dialect);
-        Self {
-            graph,
-            initializers: Vec::new(),
-            sites: Vec::new(),
-            weights_file: String::new(),
-            arithmetic,
-            dialect,
-            prefix,
-        }
+        Self { graph, initializers: Vec::new(), sites: Vec::new(), arithmetic, dialect, prefix }
     }
 
     /// The graph of a body, which has no weights of its own.
@@ -281,15 +278,14 @@ impl GraphBuilder {
 
     fn initializer(&mut self, name: &str, shape: &[usize], data_type: DataType, data: InitializerData) -> Value {
         // Declared as external data, so that ONNX Runtime expects the numbers from outside the model's bytes; they
-        // are handed to every session by name, one copy for all of them. It never reads the location, but refuses one
-        // that does not exist.
+        // are handed to every session by name, one copy for all of them.
         self.graph.initializer.push(TensorProto {
             dims: dimensions(shape),
             data_type: data_type as i32,
             name: name.to_owned(),
             external_data: vec![StringStringEntryProto {
                 key: "location".to_owned(),
-                value: self.weights_file.clone(),
+                value: WEIGHTS_LOCATION.to_owned(),
             }],
             data_location: DATA_LOCATION_EXTERNAL,
             ..TensorProto::default()

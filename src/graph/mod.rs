@@ -29,10 +29,10 @@ mod target;
 mod transformer;
 mod writer;
 
-pub use builder::{Initializer, InitializerData, WrittenGraph};
+pub use builder::{Initializer, InitializerData, WEIGHTS_FOLDER, WrittenGraph};
 pub use linear::{LINEAR_OPERATOR, OPERATOR_DOMAIN, PRODUCTS_ATTRIBUTE, SITE_ATTRIBUTE};
 pub use part::{Part, Site};
-pub use product::{PRODUCT_INPUT, PRODUCT_WEIGHTS, product_graph};
+pub use product::{PRODUCT_INPUT, product_graph};
 pub use target::{Arithmetic, Batches, Dialect, Linears, Lookup, Padding, StaticShape, Target};
 pub use transformer::Linear;
 

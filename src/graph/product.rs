@@ -7,12 +7,9 @@ use super::target::Target;
 /// Name of the input of [`product_graph`], `(rows, inputs)`.
 pub const PRODUCT_INPUT: &str = "rows";
 
-/// Name of the file that its weights are said to be in.
-pub const PRODUCT_WEIGHTS: &str = "product";
-
 /// A layer from `inputs` to `outputs` channels; `weight` is `(outputs, inputs)`, row-major.
 pub fn product_graph(inputs: usize, outputs: usize, weight: Vec<f32>) -> WrittenGraph {
-    let mut builder = GraphBuilder::new("product", PRODUCT_WEIGHTS, &Target::CPU);
+    let mut builder = GraphBuilder::new("product", &Target::CPU);
     let rows = builder.input(PRODUCT_INPUT, DataType::Float, &["tokens", &inputs.to_string()]);
     let weight = builder.computed("weight", &[outputs, inputs], weight);
     let bias = builder.computed("bias", &[outputs], vec![0.5; outputs]);

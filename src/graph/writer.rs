@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
     /// Nothing written yet but the inputs.
     pub fn new(transformer: &'a Transformer, weights: &'a Weights, target: &Target) -> Self {
         let target = target.with_max_tokens(transformer.architecture.max_tokens);
-        let mut builder = GraphBuilder::new(&transformer.architecture.family, weights.file_name(), &target);
+        let mut builder = GraphBuilder::new(&transformer.architecture.family, &target);
         let dimensions = sequence_dimensions(target.shape);
         let dimensions = [dimensions[0].as_str(), dimensions[1].as_str()];
         let input_ids = builder.input("input_ids", DataType::Int64, &dimensions);

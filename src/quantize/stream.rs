@@ -36,7 +36,6 @@ impl Parts {
         let written = self.author.write_part(weights, &self.target, part)?;
         let graph = Graph::Written {
             initializers: Arc::new(Initializers::new(written.initializers, self.threads)?),
-            folder: weights.folder().to_owned(),
             sites: Arc::new(packed_sites(weights, &written.sites)?),
             model: written.model,
             long: None,

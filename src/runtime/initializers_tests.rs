@@ -34,9 +34,8 @@ impl Fixture {
         let initializers = Initializers::with_packing_limit(written.initializers, 2, limit).unwrap();
         assert_eq!(initializers.packs(), limit > 0);
         let long = LongGraph(Box::new(|| Err(EmbeddingError::internal("no text here is long"))));
-        let (folder, initializers) = (weights.folder().to_owned(), Arc::new(initializers));
-        let graph =
-            Graph::Written { model: written.model, initializers, folder, sites: Arc::default(), long: Some(long) };
+        let initializers = Arc::new(initializers);
+        let graph = Graph::Written { model: written.model, initializers, sites: Arc::default(), long: Some(long) };
         let execution = Execution::cpu("float32").unwrap();
         let factory = Arc::new(SessionFactory::new(library(None).unwrap(), graph, execution));
         let architecture = author.architecture();

@@ -15,6 +15,7 @@ use super::operator::{PackedSites, domain};
 use super::threads::SessionThreads;
 use crate::batch::Batch;
 use crate::error::{EmbeddingError, Result};
+use crate::graph::WEIGHTS_FOLDER;
 use crate::schedule::TOKEN_BUDGET;
 use crate::stages::{Stage, Stopwatch};
 
@@ -27,8 +28,6 @@ pub enum Graph {
         model: Vec<u8>,
         /// Its weights.
         initializers: Arc<Initializers>,
-        /// The folder in which the weights lie.
-        folder: PathBuf,
         /// Its quantized linear layers, by the names that nodes have for them.
         sites: Arc<PackedSites>,
         /// The graph for one long text, over the same weights, where there is one.
@@ -131,9 +130,8 @@ impl SessionFactory {
             .with_optimization_level(GraphOptimizationLevel::Level3)?
             .with_intra_threads(threads)?
             .with_inter_threads(1)?
-            // Spinning threads burn the cores that the next batch needs. For the session with all threads it was tried, with
-            // `session.force_spinning_stop`: a lone text in a row of calls came 14% sooner, one after a pause of 10 ms 40%
-            // later, and both took a fifth more processor time.
+            // Spinning threads burn the cores that the next batch needs. What they do for the session with all threads was
+            // tried, see docs/performance.md.
             .with_intra_op_spinning(false)?
             // Shapes change with every batch: a pattern would be made for each and kept. DirectML forbids patterns, and
             // any execution but in sequence.
@@ -141,12 +139,12 @@ impl SessionFactory {
             .with_parallel_execution(false)?
             .with_config_entry("session.record_ep_graph_assignment_info", "1")?;
         self.execution.put_into(&mut builder, &self.library)?;
-        if let Graph::Written { initializers, folder, sites, .. } = &self.graph {
+        if let Graph::Written { initializers, sites, .. } = &self.graph {
             if !sites.is_empty() {
                 builder = builder.with_operators(domain(sites)?)?;
             }
-            let folder = folder.to_string_lossy();
-            builder = builder.with_config_entry("session.model_external_initializers_file_folder_path", folder)?;
+            builder =
+                builder.with_config_entry("session.model_external_initializers_file_folder_path", WEIGHTS_FOLDER)?;
             builder = self.with_weights(builder, initializers)?;
         }
         Ok(builder)

@@ -29,6 +29,7 @@ const LENGTH_BYTES: usize = 8;
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     path: PathBuf,
+    /// The file itself, behind the links of a Hugging Face cache.
     real_path: PathBuf,
     map: Mmap,
     state: FileState,
@@ -86,11 +87,6 @@ impl MappedFile {
     /// The file as the model folder names it.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The file itself, behind the links of a Hugging Face cache.
-    pub(super) fn real_path(&self) -> &Path {
-        &self.real_path
     }
 
     /// What the header says of the file as a whole.

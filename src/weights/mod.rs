@@ -31,8 +31,6 @@ pub struct Weights {
     path: PathBuf,
     files: Vec<PathBuf>,
     mapped: Vec<Arc<MappedFile>>,
-    /// One of the files, behind the links of a Hugging Face cache.
-    real_path: PathBuf,
     tensors: BTreeMap<String, StoredTensor>,
     /// Tensors of types that are not understood, and their types.
     others: BTreeMap<String, Dtype>,
@@ -58,7 +56,6 @@ impl Weights {
             path: path.to_owned(),
             files: files.clone(),
             mapped: Vec::with_capacity(files.len()),
-            real_path: PathBuf::new(),
             tensors: BTreeMap::new(),
             others: BTreeMap::new(),
             prefix: String::new(),
@@ -77,7 +74,6 @@ impl Weights {
 
     fn add(&mut self, path: &Path, index: Option<&Index>) -> Result<()> {
         let (file, entries) = MappedFile::open(path)?;
-        file.real_path().clone_into(&mut self.real_path);
         self.mapped.push(Arc::clone(&file));
         for entry in entries {
             if let Some(index) = index {
@@ -92,16 +88,6 @@ impl Weights {
             self.tensors.insert(entry.name, tensor);
         }
         Ok(())
-    }
-
-    /// A folder that holds weights themselves: a Hugging Face cache has links to files elsewhere.
-    pub fn folder(&self) -> &Path {
-        self.real_path.parent().unwrap_or(Path::new(""))
-    }
-
-    /// Name of one of the files, in [`Weights::folder`].
-    pub fn file_name(&self) -> &str {
-        self.real_path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default()
     }
 
     /// Refuses files that were written to in place since they were mapped; looked at once a second at most.

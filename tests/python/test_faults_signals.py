@@ -24,7 +24,7 @@ class Stop(Exception):
 
 def handler(number, _):
     seen.append(number)
-    if len(seen) >= wanted:
+    if len(seen) == wanted:  # once: the next one may come when nobody expects it any more
         raise Stop(number)
 
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # in its debug mode it tells of slow steps

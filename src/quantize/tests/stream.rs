@@ -56,7 +56,6 @@ fn whole(model: &Model, target: &Target, batch: &Batch) -> Vec<f32> {
     let graph = Graph::Written {
         model: written.model,
         initializers: Arc::new(Initializers::new(written.initializers, 1).unwrap()),
-        folder: model.weights.folder().to_owned(),
         sites: Arc::default(),
         long: None,
     };
