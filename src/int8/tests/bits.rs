@@ -6,7 +6,7 @@ use super::{Numbers, by_the_formula, computed, kernels, row, same, site};
 use crate::int8::{Epilogue, PackedSite};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 192 }, ..ProptestConfig::default() })]
 
     #[test]
     fn every_kernel_gives_the_bits_of_the_formula(

@@ -46,6 +46,7 @@ fn zeros_give_the_bias_and_a_constant_row_its_column_sums() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "of numbers only, and very many")]
 fn the_largest_sums_stay_exact() {
     let inputs = LONGEST_GROUP;
     let linear = QuantizedLinear {
