@@ -16,6 +16,7 @@ fn lost() -> EmbeddingError {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "one thread, ten thousand times what other tests do")]
 fn ten_thousand_calls_with_random_failures_are_all_answered_and_recorded() {
     let failover = failover(3);
     let mut state: u64 = 42;

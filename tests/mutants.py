@@ -23,7 +23,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # What is examined, and what it and its tests need.
-MODULES = ("batch", "config", "error", "foreign", "ladder", "postprocess", "schedule", "tokenization")
+MODULES = (
+    "batch",
+    "config",
+    "error",
+    "foreign",
+    "identity",
+    "ladder",
+    "memory",
+    "postprocess",
+    "schedule",
+    "tokenization",
+)
 # Types of other modules: the file, and how the item begins.
 TYPES = {
     "graph": [("src/graph/mod.rs", "pub enum PositionScheme"), ("src/graph/target.rs", "pub struct StaticShape")],

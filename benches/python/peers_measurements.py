@@ -27,7 +27,7 @@ SMALLEST_COSINE = 0.999
 EXACT_COSINE = 0.99999
 SINGLE_RUNS = 40
 # Texts whose vectors are compared, at least; a slow peer takes a minute for all of them.
-COMPARED_TEXTS = 500
+COMPARED_TEXTS = 250
 # Seconds for the answer of a peer that needs no time.
 LIKELY_PATIENCE = 4
 

@@ -19,7 +19,8 @@ pub const MICROSOFT: &str = "com.microsoft";
 /// reads the place, as every weight is handed over, but refuses one that does not exist: so it is one that always does,
 /// and sessions can be made after the model's files are gone.
 const WEIGHTS_LOCATION: &str = ".";
-/// The folder that [`WEIGHTS_LOCATION`] is in: the root, which Windows takes for that of the current drive.
+/// The folder from which a session looks for the place that a graph names for its weights: the root, which Windows takes
+/// for that of the current drive.
 pub const WEIGHTS_FOLDER: &str = "/";
 
 /// A tensor inside the graph.

@@ -107,8 +107,14 @@ def served(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield hub
 
 
-def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run a script in a fresh interpreter, with warnings on and outside the repository's folder."""
+def run_python(
+    script: str, *arguments: str, timeout: float = 60, measured: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in a fresh interpreter, with warnings on and outside the repository's folder.
+
+    `make coverage` measures it, too, unless it is not to be `measured`: that takes modules, files and threads.
+    """
+    kept = {name: value for name, value in os.environ.items() if measured or not name.startswith("COVERAGE_")}
     return subprocess.run(
         [sys.executable, "-X", "dev", "-W", "ignore::DeprecationWarning", "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
@@ -117,7 +123,7 @@ def run_python(script: str, *arguments: str, timeout: float = 60) -> subprocess.
         check=False,
         encoding="utf-8",
         cwd=Path(sys.prefix),
-        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        env={**kept, "PYTHONIOENCODING": "utf-8"},
     )
 
 

@@ -9,7 +9,8 @@ fn a_row_that_is_not_finite_gives_nan_and_spoils_no_other() {
     let site = site(&mut numbers, vec![64, 32], &[70, 3]);
     let good = row(&mut numbers, site.inputs, 11);
     for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-        for place in [0, 17, 63, 64, 95] {
+        let places: &[usize] = if cfg!(miri) { &[64] } else { &[0, 17, 63, 64, 95] };
+        for place in places {
             let mut rows = [good.clone(), good.clone(), good.clone()].concat();
             rows[site.inputs + place] = bad;
             for (name, kernel) in kernels() {
@@ -46,6 +47,7 @@ fn zeros_give_the_bias_and_a_constant_row_its_column_sums() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "of numbers only, and very many")]
 fn the_largest_sums_stay_exact() {
     let inputs = LONGEST_GROUP;
     let linear = QuantizedLinear {
@@ -99,6 +101,7 @@ fn instructions_that_the_processor_has_not_are_refused_by_name() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "of sizes only, and very many weights")]
 fn the_packed_weights_take_little_more_than_the_weights() {
     let site = site(&mut Numbers(19), vec![16, 368], &[384, 384, 384]);
     for (name, kernel) in kernels() {

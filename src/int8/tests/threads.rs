@@ -20,6 +20,7 @@ fn in_threads(tasks: usize, task: &(dyn Fn(usize) + Sync)) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of products; ThreadSanitizer sees them")]
 fn the_split_over_threads_changes_no_bit() {
     let mut numbers = Numbers(7);
     let site = site(&mut numbers, vec![16, 368, 130], &[300, 7, 400]);
@@ -47,6 +48,7 @@ fn the_split_over_threads_changes_no_bit() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "millions of products; ThreadSanitizer sees them")]
 fn a_task_that_is_run_twice_does_no_harm_and_one_that_is_left_out_is_an_error() {
     let mut numbers = Numbers(9);
     let site = site(&mut numbers, vec![384], &[256, 128]);

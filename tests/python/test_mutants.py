@@ -1,0 +1,41 @@
+"""`make mutants` compiles some modules as a crate of their own: are all that they need among them?"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# What the crate's own `lib.rs` gives its root.
+ROOT_ITEMS = {"EmbeddingError", "Result", "Source"}
+
+
+@pytest.fixture(scope="module")
+def mutants() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "mutants.py")
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+def test_the_modules_need_no_others(mutants: ModuleType) -> None:
+    known = ROOT_ITEMS | {*mutants.MODULES} | {path.partition("::")[0] for path in mutants.TYPES}
+    for module in mutants.MODULES:
+        files = [*(ROOT / "src" / module).rglob("*.rs"), ROOT / "src" / f"{module}.rs"]
+        sources = [file.read_text(encoding="utf-8") for file in files if file.is_file()]
+        assert sources, f"there is no module {module}"
+        code = re.sub(r"//.*", "", "\n".join(sources))
+        needed = {*re.findall(r"\bcrate::(\w+)", code)}
+        assert needed <= known, f"{module} needs {sorted(needed - known)}: add it to MODULES in tests/mutants.py"
+
+
+def test_the_types_are_found(mutants: ModuleType) -> None:
+    for places in mutants.TYPES.values():
+        for file, start in places:
+            assert mutants.item(file, start).rstrip().endswith("}")
