@@ -37,7 +37,7 @@ LOCKED := --locked
 export CARGO_INCREMENTAL := 0
 endif
 
-RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*/*.rs)
+RUST_SOURCES := Cargo.toml Cargo.lock $(wildcard src/*.rs src/*/*.rs src/*/*/*.rs src/*/*/*/*.rs src/serve/openapi/* src/serve/pages/*)
 
 # A crate of its own, so that oxembed's builds never wait for it; the lock file is its own, too.
 TEST_PROVIDER := --manifest-path tests/provider_plugin/Cargo.toml
@@ -425,6 +425,38 @@ fuzz: .make/package $(CARGO_FUZZ) ## libFuzzer on each target for FUZZ_SECONDS; 
 			$$(test -f $$dictionary && echo -dict=$$dictionary) || failed="$$failed $$target"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "Something was found, see fuzz/artifacts:$$failed" >&2; exit 1; fi
+
+##### The service's clients, and its routes under schemathesis for longer
+
+# An environment of its own: what LangChain needs does not go together with everything that other tests have.
+SERVE_CLIENTS := .make/serve-clients
+SERVE_CLIENTS_PYTHON := $(SERVE_CLIENTS)/$(notdir $(BIN))/python
+
+$(SERVE_CLIENTS)/ready: .make/venv pyproject.toml
+	@echo 'Installing LangChain and LlamaIndex'
+	@$(RUN_PYTHON) -m venv --clear $(SERVE_CLIENTS)
+	@$(SERVE_CLIENTS_PYTHON) -m pip --quiet install --upgrade 'pip>=25.1'
+	@$(SERVE_CLIENTS_PYTHON) -m pip --quiet install --group serve-clients
+	@touch $@
+
+.PHONY: serve-clients-test
+serve-clients-test: .make/package $(SERVE_CLIENTS)/ready ## LangChain, LlamaIndex, openai and huggingface_hub against `oxembed serve`
+	@OXEMBED_FRAMEWORKS=1 PYTHONPATH=python $(SERVE_CLIENTS_PYTHON) -m pytest tests/python/test_serve_frameworks.py \
+		tests/python/test_serve_clients.py tests/python/test_serve_docs.py $(PYTEST_ARGS)
+
+# Another seed each time, which is shown where something is found: make serve-fuzz FUZZ_SEED=123
+FUZZ_EXAMPLES ?= 1000
+FUZZ_SEED ?= $(shell echo $$RANDOM)
+
+.PHONY: serve-fuzz
+serve-fuzz: .make/tools .make/package ## schemathesis against `oxembed serve`, for a quarter of an hour; FUZZ_EXAMPLES=1000
+	@OXEMBED_FUZZ_EXAMPLES='$(FUZZ_EXAMPLES)' OXEMBED_FUZZ_SEED='$(FUZZ_SEED)' \
+		$(RUN_PYTHON) -m pytest tests/python/test_serve_openapi.py -k schemathesis $(PYTEST_ARGS)
+
+# What the guide shows, of a service under load; needs Chromium or Chrome.
+.PHONY: serve-pictures
+serve-pictures: .make/tools .make/package ## take the pictures of the status page in docs/pictures
+	@$(RUN_PYTHON) tests/python/serve_pictures.py docs/pictures
 
 ##### Coverage and mutants: how much the tests see. Not a part of `make test`; they take long
 

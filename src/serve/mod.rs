@@ -13,6 +13,7 @@ mod models;
 mod rest;
 mod served;
 mod settings;
+mod tokens;
 
 use std::ffi::OsString;
 use std::io::Write;

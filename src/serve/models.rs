@@ -61,6 +61,11 @@ impl ModelSet {
         })
     }
 
+    /// All names by which requests can name them, aliases too.
+    pub fn names(&self) -> Vec<String> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).by_name.keys().cloned().collect()
+    }
+
     /// All of them, in the order in which they came.
     pub fn all(&self) -> Vec<Arc<Served>> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).models.clone()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::failure::Failure;
+use super::tokens;
 use crate::embedder::{Embedder, Embeddings};
 use crate::options::EncodeOptions;
 
@@ -50,6 +51,9 @@ impl Served {
             let message =
                 format!("{count} inputs are more than the {} of one request; send them in several", self.max_inputs);
             return Err(Failure::invalid(Some("input"), message));
+        }
+        if let Inputs::Tokens(tokens) = &inputs {
+            tokens::check(&self.embedder, tokens)?;
         }
         let _admitted = self.admission.enter(count)?;
         let work = async {

@@ -71,15 +71,18 @@ def serving(*arguments: str, variables: dict[str, str] | None = None) -> Iterato
     )
     assert process.stderr is not None
     log: list[str] = []
+    reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
     try:
         url = _address(process.stderr, log)
-        reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
         reader.start()
         yield Server(process, url, log)
     finally:
         if process.poll() is None:
             process.kill()
         process.wait()
+        if reader.is_alive():
+            reader.join()
+        process.stderr.close()
 
 
 def _address(lines: Iterator[str], log: list[str]) -> str:

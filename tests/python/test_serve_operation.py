@@ -28,8 +28,8 @@ def connection(server: Server) -> socket.socket:
 
 def request(body: object) -> bytes:
     data = json.dumps(body).encode()
-    head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-    return head.encode() + data
+    head = ("POST /v1/embeddings HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(data)}")
+    return "\r\n".join((*head, "", "")).encode() + data
 
 
 def test_keys() -> None:
@@ -91,7 +91,7 @@ def test_clients_that_leave_are_given_up() -> None:
         assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
         assert time.perf_counter() - start < 30, "it worked on for those who had left"
         deadline = time.monotonic() + 30
-        while "oxembed_queued_inputs{model=\"all-MiniLM-L6-v2\"} 0" not in server.ask("/metrics").body.decode():
+        while 'oxembed_queued_inputs{model="all-MiniLM-L6-v2"} 0' not in server.ask("/metrics").body.decode():
             assert time.monotonic() < deadline, "what they asked for still waits"
             time.sleep(0.1)
 
@@ -107,7 +107,9 @@ def test_clients_that_stall_are_put_out() -> None:
         assert server.ask("/health").status == 200
 
 
-@pytest.mark.parametrize("garbage", [b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"POST / HTTP/9.9\r\n\r\n"])
+@pytest.mark.parametrize(
+    "garbage", [b"\0" * 100, b"GET\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00", b"POST / HTTP/9.9\r\n\r\n"]
+)
 def test_garbage_is_no_matter(garbage: bytes) -> None:
     with serving("--provider", "cpu", "--header-timeout", "1") as server:
         with connection(server) as client:
@@ -119,12 +121,11 @@ def test_garbage_is_no_matter(garbage: bytes) -> None:
 
 
 def test_what_was_asked_is_answered_before_the_end() -> None:
-    with serving("--provider", "cpu") as server:
-        with ThreadPoolExecutor(1) as clients:
-            answer = clients.submit(server.ask, "/v1/embeddings", {"input": list(texts_of(1500))})
-            time.sleep(0.5)
-            assert server.stop() == 0
-            assert len(answer.result().json()["data"]) == 1500
+    with serving("--provider", "cpu") as server, ThreadPoolExecutor(1) as clients:
+        answer = clients.submit(server.ask, "/v1/embeddings", {"input": list(texts_of(1500))})
+        time.sleep(0.5)
+        assert server.stop() == 0
+        assert len(answer.result().json()["data"]) == 1500
 
 
 def test_refused_at_the_start(tmp_path: object) -> None:
@@ -136,6 +137,8 @@ def test_refused_at_the_start(tmp_path: object) -> None:
         (["--no-such-option"], 2, "--no-such-option"),
         (["--model", "no-such-model", "--check"], 1, "no-such-model"),
     ]:
-        found, message = refused(*arguments, "--provider", "cpu") if "--provider" not in arguments else refused(*arguments)
+        found, message = (
+            refused(*arguments, "--provider", "cpu") if "--provider" not in arguments else refused(*arguments)
+        )
         assert found == status, message
         assert says in message

@@ -25,7 +25,9 @@ def test_embed(server: Server, embedder: Embedder) -> None:
     one = server.ask("/embed", {"inputs": "a text"}).json()
     assert one == [rows[0]]
     narrow = server.ask("/embed", {"inputs": "a text", "dimensions": 32}).json()
-    np.testing.assert_allclose(narrow[0], embedder.encode("a text", truncate_dim=32, normalize_embeddings=True), atol=1e-6)
+    np.testing.assert_allclose(
+        narrow[0], embedder.encode("a text", truncate_dim=32, normalize_embeddings=True), atol=1e-6
+    )
 
 
 def test_truncation_is_asked_for(server: Server, embedder: Embedder) -> None:

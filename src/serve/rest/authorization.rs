@@ -1,15 +1,14 @@
 //! API keys, compared in a time that does not depend on them.
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
-use axum::http::StatusCode;
+use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::openai::OpenAiFailure;
-use super::Service;
+use super::{Service, worded};
 use crate::serve::failure::{Failure, Kind};
 
 /// Lets a request through that has one of the keys, or where there are none.
@@ -19,7 +18,10 @@ pub(super) async fn check(State(service): State<Service>, request: Request, next
         return next.run(request).await;
     }
     let message = "this service needs a key: send the header `Authorization: Bearer KEY`";
-    OpenAiFailure(Failure::new(StatusCode::UNAUTHORIZED, Kind::Unauthorized, None, message)).into_response()
+    let failure = Failure::new(StatusCode::UNAUTHORIZED, Kind::Unauthorized, None, message);
+    let mut response = worded(request.uri().path(), failure);
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    response
 }
 
 fn opens(keys: &[String], header: &[u8]) -> bool {

@@ -7,8 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::Service;
 use super::openai::OpenAiFailure;
+use super::{Service, worded};
 use crate::serve::failure::{Failure, Kind};
 
 /// `GET /live`: the process answers.
@@ -41,15 +41,11 @@ pub(super) async fn metrics(State(service): State<Service>) -> Response {
 }
 
 pub(super) async fn no_such_route(uri: Uri) -> OpenAiFailure {
-    let message = format!(
-        "there is no {} here; there are POST /v1/embeddings, GET /v1/models, POST /embed, POST /tokenize, GET /info, \
-         GET /health, GET /live, GET /ready and GET /metrics",
-        uri.path()
-    );
+    let message = format!("there is no {} here; /openapi.json lists what there is, and /docs shows it", uri.path());
     OpenAiFailure(Failure::new(StatusCode::NOT_FOUND, Kind::Invalid, None, message))
 }
 
-pub(super) async fn wrong_method(method: Method, uri: Uri) -> OpenAiFailure {
-    let message = format!("{} does not take {method}", uri.path());
-    OpenAiFailure(Failure::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, None, message))
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
+    let message = format!("{} does not take {method}; the header Allow says what it takes", uri.path());
+    worded(uri.path(), Failure::new(StatusCode::METHOD_NOT_ALLOWED, Kind::Invalid, None, message))
 }

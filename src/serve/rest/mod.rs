@@ -2,17 +2,23 @@
 
 mod authorization;
 mod body;
+mod document;
 mod fields;
 mod health;
 mod openai;
+mod pages;
+mod samples;
+mod status;
 mod tei;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::failure::Failure;
 use super::metrics::Metrics;
 use super::models::ModelSet;
 use super::settings::Settings;
@@ -25,7 +31,7 @@ pub(crate) struct Service {
     pub metrics: Arc<Metrics>,
 }
 
-/// All routes, the public ones of health among them.
+/// All routes: those that need a key where there are keys, and the public ones. Each is in `openapi/paths.json` too.
 pub(crate) fn router(settings: Arc<Settings>, models: Arc<ModelSet>) -> Router {
     let service = Service { settings, models, metrics: Arc::new(Metrics::new()) };
     let guarded = Router::new()
@@ -37,11 +43,26 @@ pub(crate) fn router(settings: Arc<Settings>, models: Arc<ModelSet>) -> Router {
         .route("/tokenize", post(tei::tokenize))
         .route("/info", get(tei::info))
         .route("/metrics", get(health::metrics))
-        .method_not_allowed_fallback(health::wrong_method)
+        .route("/status.json", get(status::status))
         .layer(middleware::from_fn_with_state(service.clone(), authorization::check));
     let public = Router::new()
+        .route("/", get(pages::status))
+        .route("/docs", get(pages::docs))
+        .route("/openapi.json", get(document::document))
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready));
-    guarded.merge(public).fallback(health::no_such_route).with_state(service)
+    guarded
+        .merge(public)
+        .method_not_allowed_fallback(health::wrong_method)
+        .fallback(health::no_such_route)
+        .with_state(service)
+}
+
+/// A failure in the words of the API that `path` belongs to.
+fn worded(path: &str, failure: Failure) -> Response {
+    match path {
+        "/" | "/embed" | "/tokenize" | "/info" => tei::TeiFailure::from(failure).into_response(),
+        _ => openai::OpenAiFailure(failure).into_response(),
+    }
 }

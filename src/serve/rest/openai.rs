@@ -2,6 +2,7 @@
 //!
 //! <https://platform.openai.com/docs/api-reference/embeddings>
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::HeaderValue;
@@ -140,8 +141,10 @@ pub(super) async fn models(State(service): State<Service>) -> Json<Value> {
 /// `GET /v1/models/{name}`.
 pub(super) async fn model(
     State(service): State<Service>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, OpenAiFailure> {
+    let Path(name) =
+        name.map_err(|error| Failure::invalid(None, format!("the model's name cannot be read: {}", error.body_text())))?;
     Ok(Json(described(&*service.models.get(Some(&name))?)))
 }
 

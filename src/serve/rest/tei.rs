@@ -55,6 +55,8 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     let normalize = fields.boolean("normalize")?;
     let prompt_name = fields.string("prompt_name")?;
     let dimensions = fields.count("dimensions")?;
+    // Sent by huggingface_hub, where it is asked for.
+    fields.one_of("encoding_format", &["float"])?;
     fields.finish()?;
     let served = service.models.get(None)?;
     let options = EncodeOptions {

@@ -1,0 +1,148 @@
+//! `GET /openapi.json`: the routes, for programs that read such documents and for the page `/docs`.
+//!
+//! It is written by hand: handlers read their bodies key by key, to say exactly what is wrong with one, and write vectors
+//! number by number, so there are no types from which it could be derived. The tests below hold it to the router, and
+//! `tests/python/test_serve_openapi.py` holds the answers to it.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+
+use super::Service;
+use super::openai::OpenAiFailure;
+use crate::error::{EmbeddingError, Result};
+use crate::serve::failure::Failure;
+
+const ABOUT: &str = include_str!("../openapi/about.json");
+const PATHS: &str = include_str!("../openapi/paths.json");
+const SCHEMAS: &str = include_str!("../openapi/schemas.json");
+const RESPONSES: &str = include_str!("../openapi/responses.json");
+
+/// The text whose tokens are an example.
+const EXAMPLE: &str = "a text";
+
+/// The document, with this service's own limits.
+pub(super) async fn document(State(service): State<Service>) -> std::result::Result<Json<Value>, OpenAiFailure> {
+    let mut document = written().map_err(Failure::from)?;
+    fit(&mut document, &service)?;
+    Ok(Json(document))
+}
+
+/// What holds for every service.
+fn written() -> Result<Value> {
+    let read = |name: &str, text: &str| -> Result<Value> {
+        serde_json::from_str(text).map_err(|error| EmbeddingError::internal(format!("openapi/{name}.json: {error}")))
+    };
+    let mut document = read("about", ABOUT)?;
+    document["paths"] = read("paths", PATHS)?;
+    document["components"]["schemas"] = read("schemas", SCHEMAS)?;
+    document["components"]["responses"] = read("responses", RESPONSES)?;
+    Ok(document)
+}
+
+/// Writes in what this service knows: its models, what they take, how much it takes at once, whether it has keys.
+fn fit(document: &mut Value, service: &Service) -> std::result::Result<(), Failure> {
+    let default = service.models.get(None)?;
+    let info = default.embedder.model().info();
+    let prompts: Vec<Value> = info.prompts.keys().map(|name| json!(name)).chain(std::iter::once(Value::Null)).collect();
+    let inputs = service.settings.max_inputs;
+    document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
+    document["paths"]["/v1/models/{name}"]["get"]["parameters"][0]["example"] = json!(default.name);
+    let tokens = default.embedder.model().tokenization().encode(EXAMPLE).map_err(Failure::from)?;
+    let body = &mut document["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"];
+    body["examples"]["tokens"]["value"]["input"] = json!(tokens.ids);
+    let schemas = &mut document["components"]["schemas"];
+    schemas["ModelName"]["enum"] = json!(service.models.names());
+    schemas["PromptName"]["enum"] = json!(prompts);
+    schemas["TokenId"]["maximum"] = json!(info.vocabulary_size.saturating_sub(1));
+    schemas["Dimensions"]["maximum"] = json!(info.dimension);
+    schemas["Texts"]["maxItems"] = json!(inputs);
+    schemas["ListsOfTokenIds"]["maxItems"] = json!(inputs);
+    if service.settings.api_keys.is_empty()
+        && let Some(document) = document.as_object_mut()
+    {
+        document.remove("security");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use axum::http::{Method, Request, StatusCode};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use super::*;
+    use crate::serve::models::ModelSet;
+    use crate::serve::settings::Settings;
+
+    const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
+
+    async fn router() -> axum::Router {
+        let settings = Arc::new(Settings::default());
+        let models = ModelSet::load(&settings).await.unwrap();
+        crate::serve::rest::router(settings, Arc::new(models))
+    }
+
+    /// `(path, method)` of every operation; where there is GET, HEAD answers too.
+    fn documented(path: &Value) -> BTreeSet<&'static str> {
+        let has = |method: &&str| {
+            let key = if *method == "HEAD" { "get".to_owned() } else { method.to_ascii_lowercase() };
+            path.get(key).is_some()
+        };
+        METHODS.into_iter().filter(has).collect()
+    }
+
+    #[tokio::test]
+    async fn every_route_takes_the_methods_that_are_documented_and_says_so() {
+        let document = written().unwrap();
+        let service = TowerToHyperService::new(router().await);
+        for (path, item) in document["paths"].as_object().unwrap() {
+            let expected = documented(item);
+            let place = path.replace("{name}", "a-model");
+            for method in METHODS {
+                let request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(&place);
+                let answer = service.call(request.body(Body::empty()).unwrap()).await.unwrap();
+                let refused = answer.status() == StatusCode::METHOD_NOT_ALLOWED;
+                assert_eq!(refused, !expected.contains(method), "{method} {path}: {}", answer.status());
+                if refused {
+                    let allow = answer.headers()["allow"].to_str().unwrap();
+                    assert_eq!(allow.split(',').map(str::trim).collect::<BTreeSet<_>>(), expected, "{method} {path}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn every_route_is_documented() {
+        // What axum shows of a router lists its paths; nothing else of it does.
+        let shown = format!("{:?}", router().await);
+        let quoted = shown.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
+        // Fallbacks are no routes.
+        let routes: BTreeSet<&str> = quoted.filter(|path| !path.contains("__private__axum")).collect();
+        assert!(routes.contains("/v1/embeddings"), "{routes:?}");
+        let document = written().unwrap();
+        let paths = document["paths"].as_object().unwrap();
+        assert_eq!(routes, paths.keys().map(String::as_str).collect());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere_and_everything_is_referred_to() {
+        let document = written().unwrap();
+        let text = document.to_string();
+        let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
+        let references: BTreeSet<&str> = references.collect();
+        for place in &references {
+            assert!(document.pointer(place).is_some(), "{place}");
+        }
+        for kind in ["schemas", "responses"] {
+            for name in document["components"][kind].as_object().unwrap().keys() {
+                assert!(references.contains(format!("/components/{kind}/{name}").as_str()), "{kind}/{name}");
+            }
+        }
+    }
+}
