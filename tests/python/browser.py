@@ -55,9 +55,10 @@ class Page:
         return self._call(method, session=self._session, **parameters)
 
     def open(self, url: str) -> None:
-        """Go there."""
+        """Go there, and wait until the page is loaded."""
         problem = self.call("Page.navigate", url=url).get("errorText")
         assert problem is None, f"{url}: {problem}"
+        self.until("location.href !== 'about:blank' && document.readyState === 'complete'")
 
     def evaluate(self, expression: str) -> Any:
         """The value of JavaScript in the page."""

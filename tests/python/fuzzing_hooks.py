@@ -18,7 +18,7 @@ def with_special_tokens(value: object) -> object:
     """The same, where it is a list of token ids or a list of such lists."""
     if not isinstance(value, list) or not value:
         return value
-    if all(isinstance(part, int) for part in value):
+    if all(isinstance(part, int | float) for part in value):
         return [FIRST, *value, LAST]
     return [with_special_tokens(part) for part in value]
 

@@ -14,7 +14,10 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oxembed import Embedder
 
 _LISTENING = re.compile(r"listening on (http://\S+)")
 
@@ -99,6 +102,13 @@ def refused(*arguments: str) -> tuple[int, str]:
         [sys.executable, "-m", "oxembed", "serve", *arguments], capture_output=True, text=True, timeout=60, check=False
     )
     return done.returncode, done.stderr
+
+
+def ids_of(embedder: Embedder, texts: Sequence[str]) -> list[list[int]]:
+    """The token ids of each text, special ones included."""
+    tokens = embedder.tokenize(texts)
+    rows = zip(tokens["input_ids"], tokens["attention_mask"], strict=True)
+    return [[int(number) for number in ids[mask != 0]] for ids, mask in rows]
 
 
 def texts_of(count: int) -> Sequence[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from servers import Server, serving, texts_of
+from servers import Server, ids_of, serving, texts_of
 
 from oxembed import Embedder
 
@@ -45,14 +45,15 @@ def test_base64_holds_the_same_bits(server: Server) -> None:
 
 def test_token_ids(server: Server, embedder: Embedder) -> None:
     texts = ["a text", "another one of them"]
-    ids = [list(map(int, row)) for row in embedder.tokenize(texts)]
+    ids = ids_of(embedder, texts)
     many = server.ask("/v1/embeddings", {"input": ids}).json()["data"]
     np.testing.assert_allclose([row["embedding"] for row in many], embedder.encode(texts), atol=1e-6)
     one = server.ask("/v1/embeddings", {"input": ids[0]}).json()["data"]
     assert one[0]["embedding"] == many[0]["embedding"]
-    wrong = server.ask("/v1/embeddings", {"input": [100_000]})
-    assert wrong.status == 400
-    assert "of its own tokenizer" in wrong.json()["error"]["message"]
+    for foreign, says in (([101, 100_000, 102], "has 30522"), ([64, 1495], "begin with [101]"), ([101, 64], "with [102]")):
+        wrong = server.ask("/v1/embeddings", {"input": [ids[0], foreign]})
+        assert wrong.status == 400
+        assert says in wrong.json()["error"]["message"]
 
 
 def test_dimensions(server: Server, embedder: Embedder) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from servers import Server, serving
+from tokenizers import Tokenizer
 
 from oxembed import Embedder
 
@@ -41,9 +42,12 @@ def test_truncation_is_asked_for(server: Server, embedder: Embedder) -> None:
 def test_tokenize(server: Server, embedder: Embedder) -> None:
     text = "Où est l'été?"
     (tokens,) = server.ask("/tokenize", {"inputs": text}).json()
-    assert [token["id"] for token in tokens] == embedder.tokenize([text])[0].tolist()
+    tokenizer = Tokenizer.from_file(f"{embedder.model_info().path}/tokenizer.json")
+    tokenizer.no_padding()
+    truth = tokenizer.encode(text)
+    assert [(token["id"], token["text"]) for token in tokens] == list(zip(truth.ids, truth.tokens, strict=True))
     assert [token["special"] for token in tokens] == [True, *[False] * (len(tokens) - 2), True]
-    assert [text[token["start"] : token["stop"]] for token in tokens[1:-1]] == ["Où", "est", "l", "'", "été", "?"]
+    assert [(token["start"], token["stop"]) for token in tokens[1:-1]] == truth.offsets[1:-1]
     (bare,) = server.ask("/tokenize", {"inputs": text, "add_special_tokens": False}).json()
     assert bare == tokens[1:-1]
 
@@ -77,6 +81,7 @@ def test_metrics(server: Server) -> None:
 BAD: dict[str, tuple[str, dict[str, Any], int]] = {
     "nothing": ("/embed", {}, 422),
     "unknown key": ("/embed", {"inputs": "a", "input": "b"}, 422),
+    "more dimensions than there are": ("/embed", {"inputs": "a", "dimensions": 385}, 422),
     "unknown prompt": ("/embed", {"inputs": "a", "prompt_name": "none"}, 422),
     "ids to tokenize": ("/tokenize", {"inputs": [1, 2]}, 422),
 }

@@ -43,7 +43,7 @@ impl Fields {
     pub fn count(&mut self, key: &'static str) -> Result<Option<usize>, Failure> {
         match self.take(key) {
             None => Ok(None),
-            Some(value) => match value.as_u64().and_then(|number| usize::try_from(number).ok()) {
+            Some(value) => match whole(&value).and_then(|number| usize::try_from(number).ok()) {
                 Some(number) if number > 0 => Ok(Some(number)),
                 _ => Err(unlike(key, "a whole number from 1 on", &value)),
             },
@@ -105,10 +105,16 @@ fn ids(key: &'static str, index: Option<usize>, values: Vec<Value>) -> Result<Ve
         return Err(Failure::invalid(Some(key), format!("{name} has no token ids; at least one is needed")));
     }
     let id = |(place, value): (usize, Value)| {
-        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        let id = whole(&value).and_then(|id| u32::try_from(id).ok());
         id.ok_or_else(|| unlike(&format!("{name}[{place}]"), "a token id", &value))
     };
     values.into_iter().enumerate().map(id).collect()
+}
+
+/// A whole number that is not negative; `2.0` is one as well, as languages without whole numbers write it.
+fn whole(value: &Value) -> Option<u64> {
+    let written = |number: f64| format!("{number}").parse().ok();
+    value.as_u64().or_else(|| value.as_f64().filter(|number| number.fract() == 0.0).and_then(written))
 }
 
 fn unlike(name: &str, expected: &str, found: &Value) -> Failure {
@@ -140,6 +146,7 @@ mod tests {
         assert_eq!(inputs(json!("a")), (Inputs::Texts(vec!["a".into()]), false));
         assert_eq!(inputs(json!(["a", ""])), (Inputs::Texts(vec!["a".into(), String::new()]), true));
         assert_eq!(inputs(json!([1, 2])), (Inputs::Tokens(vec![vec![1, 2]]), false));
+        assert_eq!(inputs(json!([1.0, 2])), (Inputs::Tokens(vec![vec![1, 2]]), false));
         assert_eq!(inputs(json!([[1], [2, 3]])), (Inputs::Tokens(vec![vec![1], vec![2, 3]]), true));
     }
 
@@ -150,6 +157,8 @@ mod tests {
             (json!(["a", 1]), "input[1] has to be a string, not 1"),
             (json!([1, "a"]), "input[1] has to be a token id"),
             (json!([1, -1]), "input[1] has to be a token id, not -1"),
+            (json!([1, 1.5]), "input[1] has to be a token id, not 1.5"),
+            (json!([1, 1e300]), "input[1] has to be a token id, not 1e"),
             (json!([[1], "a"]), "input[1] has to be a list of token ids"),
             (json!([[]]), "input[0] has no token ids"),
             (json!({"a": 1}), "input has to be a string"),

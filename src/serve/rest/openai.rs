@@ -85,7 +85,8 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
     Ok(([(CONTENT_TYPE, "application/json")], written(&served.name, &embeddings, encoding)).into_response())
 }
 
-fn check_dimensions(served: &Served, dimensions: Option<usize>) -> Result<(), Failure> {
+/// Refuses more dimensions than there are.
+pub(super) fn check_dimensions(served: &Served, dimensions: Option<usize>) -> Result<(), Failure> {
     let most = served.embedder.model().info().dimension;
     match dimensions {
         Some(asked) if asked > most => {

@@ -10,6 +10,7 @@ use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::openai::check_dimensions;
 use super::{Service, body};
 use crate::options::EncodeOptions;
 use crate::serve::failure::{Failure, Kind};
@@ -59,6 +60,7 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     fields.one_of("encoding_format", &["float"])?;
     fields.finish()?;
     let served = service.models.get(None)?;
+    check_dimensions(&served, dimensions)?;
     let options = EncodeOptions {
         prompt_name,
         normalize: Some(normalize.unwrap_or(true)),
