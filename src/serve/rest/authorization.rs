@@ -1,8 +1,8 @@
 //! API keys, compared in a time that does not depend on them.
 
 use axum::extract::{Request, State};
+use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
-use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -10,16 +10,19 @@ use subtle::ConstantTimeEq;
 
 use super::openai::OpenAiFailure;
 use super::Service;
-use crate::serve::failure::{Failure, Kind};
+use crate::serve::failure::Failure;
 
 /// Lets a request through that has one of the keys, or where there are none.
 pub(super) async fn check(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let keys = &service.settings.api_keys;
-    if keys.is_empty() || request.headers().get(AUTHORIZATION).is_some_and(|given| opens(keys, given.as_bytes())) {
+    if admits(&service.settings.api_keys, request.headers()) {
         return next.run(request).await;
     }
-    let message = "this service needs a key: send the header `Authorization: Bearer KEY`";
-    OpenAiFailure(Failure::new(StatusCode::UNAUTHORIZED, Kind::Unauthorized, None, message)).into_response()
+    OpenAiFailure(Failure::unauthorized("send the header `Authorization: Bearer KEY`")).into_response()
+}
+
+/// Whether a request with these headers may go on.
+pub(in crate::serve) fn admits(keys: &[String], headers: &HeaderMap) -> bool {
+    keys.is_empty() || headers.get(AUTHORIZATION).is_some_and(|given| opens(keys, given.as_bytes()))
 }
 
 fn opens(keys: &[String], header: &[u8]) -> bool {

@@ -71,7 +71,7 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
     fields.string("user")?;
     fields.finish()?;
     let served = service.models.get(model.as_deref())?;
-    check_dimensions(&served, dimensions)?;
+    served.check_dimensions(dimensions)?;
     let options = EncodeOptions {
         truncate_dim: dimensions,
         // OpenAI's vectors have a length of one at any number of dimensions.
@@ -82,17 +82,6 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
     let embeddings = served.embed(inputs, options).await?;
     service.metrics.answered(&served.name, &embeddings.usage);
     Ok(([(CONTENT_TYPE, "application/json")], written(&served.name, &embeddings, encoding)).into_response())
-}
-
-fn check_dimensions(served: &Served, dimensions: Option<usize>) -> Result<(), Failure> {
-    let most = served.embedder.model().info().dimension;
-    match dimensions {
-        Some(asked) if asked > most => {
-            let message = format!("dimensions is {asked}, and the model's vectors have {most}");
-            Err(Failure::invalid(Some("dimensions"), message))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The answer. Numbers are written one by one: as a tree of JSON values they would take thirty times the memory.

@@ -83,17 +83,7 @@ pub(super) async fn tokenize(State(service): State<Service>, request: Request) -
     let Inputs::Texts(texts) = inputs else {
         return Err(Failure::invalid(Some("inputs"), "inputs are token ids already; send texts").into());
     };
-    let served = service.models.get(None)?;
-    let embedder = served.embedder.clone();
-    let tokens = tokio::task::spawn_blocking(move || {
-        let options = EncodeOptions { prompt_name, ..EncodeOptions::default() };
-        let model = embedder.model();
-        let prompt = model.prompt(&options)?.unwrap_or_default();
-        let tokens = texts.iter().map(|text| model.tokenization().describe(&format!("{prompt}{text}"), special));
-        tokens.collect::<crate::Result<Vec<_>>>()
-    });
-    let tokens = tokens.await.map_err(|error| crate::EmbeddingError::internal(format!("the task was lost: {error}")));
-    let tokens = tokens.and_then(|outcome| outcome).map_err(Failure::from)?;
+    let tokens = service.models.get(None)?.tokenize(texts, prompt_name, special).await?;
     let rows: Vec<Vec<Value>> = tokens
         .into_iter()
         .map(|row| {
