@@ -170,13 +170,14 @@ sdist: .make/maturin ## build the source archive into dist/
 ##### Lints and types
 
 .PHONY: lint
-lint: fmt-check clippy rustdoc types stubtest workflows lock-check sbom-check unsafe-check deny ## every lint and type check
+lint: fmt-check clippy rustdoc types stubtest workflows lock-check sbom-check unsafe-check proto-check deny ## every lint and type check
 
 .PHONY: fmt-check
 fmt-check: .make/tools ## is everything formatted, and does ruff agree?
 	@$(CHECK) rustfmt $(CARGO) fmt --check
 	@$(CHECK) rustfmt-plugin $(CARGO) fmt --check $(TEST_PROVIDER)
 	@$(CHECK) rustfmt-fuzz $(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	@$(CHECK) rustfmt-proto $(CARGO) fmt --check --manifest-path proto/generator/Cargo.toml
 	@$(CHECK) ruff-format $(BIN)/ruff format --check --quiet $(NOT_OURS) .
 	@$(CHECK) ruff $(BIN)/ruff check --quiet .
 
@@ -189,6 +190,17 @@ clippy: .make/venv ## clippy, without and with the Python binding, and of the te
 .PHONY: rustdoc
 rustdoc: .make/venv ## the Rust documentation, with no broken link
 	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
+
+# A crate of its own: proto/generator/Cargo.toml says why.
+GENERATE_PROTO := $(CARGO) run $(LOCKED) --quiet --manifest-path proto/generator/Cargo.toml --target-dir target
+
+.PHONY: proto
+proto: ## write the Rust code of proto/oxembed.proto
+	@$(GENERATE_PROTO)
+
+.PHONY: proto-check
+proto-check: .make/venv ## is it what the file says?
+	@$(CHECK) proto $(GENERATE_PROTO) -- --check
 
 # Scripts of one module name each, so each is checked by itself.
 .PHONY: types

@@ -9,7 +9,7 @@ use clap::Parser;
 use super::failure::ServeError;
 use super::settings::{ModelSetting, Settings};
 
-/// Serve embeddings: REST as OpenAI and text-embeddings-inference speak it.
+/// Serve embeddings: REST as OpenAI and text-embeddings-inference speak it, and gRPC on the same port.
 ///
 /// Without a key only this machine can reach the service. SIGTERM ends it when what was asked before is answered.
 #[derive(Debug, Clone, Parser)]
@@ -27,11 +27,26 @@ pub struct Command {
     port: u16,
     /// A key that opens the service, as `Authorization: Bearer KEY`. Can be given again. Others can read a command line:
     /// the variable is better.
-    #[arg(long = "api-key", value_name = "KEY", env = "OXEMBED_API_KEYS", value_delimiter = ',', hide_env_values = true)]
+    #[arg(
+        long = "api-key",
+        value_name = "KEY",
+        env = "OXEMBED_API_KEYS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
     api_keys: Vec<String>,
     /// Listen on other addresses than this machine's own without a key.
     #[arg(long, env = "OXEMBED_ALLOW_ANYONE")]
     allow_anyone: bool,
+    /// The certificate of the service with its chain, a PEM file: it speaks TLS only. Read again on SIGHUP.
+    #[arg(long, value_name = "FILE", env = "OXEMBED_TLS_CERTIFICATE")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    #[arg(long, value_name = "FILE", env = "OXEMBED_TLS_KEY")]
+    tls_key: Option<PathBuf>,
+    /// Admit only clients with a certificate that one of these vouches for, a PEM file.
+    #[arg(long, value_name = "FILE", env = "OXEMBED_TLS_CLIENT_CA")]
+    tls_client_ca: Option<PathBuf>,
     /// The type of the arithmetic: float32, int8, auto.
     #[arg(long, env = "OXEMBED_DTYPE", default_value_t = Settings::default().dtype)]
     dtype: String,
@@ -82,6 +97,9 @@ impl Command {
             port: self.port,
             api_keys: self.api_keys,
             allow_anyone: self.allow_anyone,
+            tls_certificate: self.tls_certificate,
+            tls_key: self.tls_key,
+            tls_client_ca: self.tls_client_ca,
             dtype: self.dtype,
             provider: self.provider,
             threads: self.threads,
@@ -136,7 +154,10 @@ mod tests {
     #[test]
     fn names_of_models() {
         let model = |text| model(text).unwrap();
-        assert_eq!(model("models/mini"), ModelSetting { name: "mini".into(), aliases: vec![], path: "models/mini".into() });
+        assert_eq!(
+            model("models/mini"),
+            ModelSetting { name: "mini".into(), aliases: vec![], path: "models/mini".into() }
+        );
         let named = model("a,b=/x/y=z");
         assert_eq!((named.name.as_str(), named.aliases, named.path), ("a", vec!["b".to_owned()], "/x/y=z".into()));
         assert!(super::model("a=").is_err());

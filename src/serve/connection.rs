@@ -7,14 +7,18 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
+use super::draining::Draining;
 use super::failure::ServeError;
 use super::settings::Settings;
+use super::tls::{self, Tls};
 
 /// What a client says first that speaks HTTP/2 without being asked.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -54,7 +58,9 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Runtime`] where signals cannot be listened to.
-    pub async fn serve(self, router: Router) -> Result<(), ServeError> {
+    pub async fn serve(self, router: Router, tls: Option<Tls>, draining: &Draining) -> Result<(), ServeError> {
+        let tls = tls.map(Arc::new);
+        let _rereading = tls.as_ref().map(tls::reread_when_told).transpose()?;
         let graceful = GracefulShutdown::new();
         let room = Arc::new(Semaphore::new(self.settings.max_connections));
         let mut stop = std::pin::pin!(told_to_stop()?);
@@ -77,14 +83,16 @@ impl Listener {
                 }
             };
             let (router, settings, watcher) = (router.clone(), Arc::clone(&self.settings), graceful.watcher());
+            let acceptor = tls.as_ref().map(|tls| tls.acceptor());
             tokio::spawn(async move {
                 let _permit = permit;
-                if let Err(error) = answer(stream, router, &settings, watcher).await {
+                if let Err(error) = answer(stream, acceptor, router, &settings, watcher).await {
                     tracing::debug!(%error, "a connection ended early");
                 }
             });
         }
         drop(self.socket);
+        draining.begin();
         tracing::info!(seconds = self.settings.drain.as_secs(), "stopping; requests that run may come to their end");
         if timeout(self.settings.drain, graceful.shutdown()).await.is_err() {
             tracing::warn!("some requests were still running and are given up");
@@ -97,12 +105,33 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 async fn answer(
     stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
     router: Router,
     settings: &Settings,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Watcher,
 ) -> Result<(), Error> {
     stream.set_nodelay(true)?;
-    let is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)).await??;
+    match acceptor {
+        None => {
+            let is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)).await??;
+            converse(stream, is_http2, router, settings, watcher).await
+        }
+        Some(acceptor) => {
+            let stream = timeout(settings.header_timeout, tls::shake_hands(&acceptor, stream)).await??;
+            // What they agreed on; a client that offers nothing speaks HTTP/1.
+            let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
+            converse(stream, is_http2, router, settings, watcher).await
+        }
+    }
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_http2: bool,
+    router: Router,
+    settings: &Settings,
+    watcher: Watcher,
+) -> Result<(), Error> {
     let service = TowerToHyperService::new(router);
     let stream = TokioIo::new(stream);
     if is_http2 {

@@ -83,6 +83,11 @@ impl Failure {
         Self { status, kind, message: message.into(), key, retry_after: None }
     }
 
+    /// No key, or a wrong one; `how` says how one is sent.
+    pub fn unauthorized(how: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Kind::Unauthorized, None, format!("this service needs a key: {how}"))
+    }
+
     /// The queue is full.
     pub fn overloaded(message: impl Into<String>, retry_after: Duration) -> Self {
         let failure = Self::new(StatusCode::TOO_MANY_REQUESTS, Kind::Overloaded, None, message);

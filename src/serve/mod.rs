@@ -1,18 +1,21 @@
-//! `oxembed serve`: the embedding service. REST as OpenAI and text-embeddings-inference speak it, over the same
+//! `oxembed serve`: the embedding service. REST as OpenAI and text-embeddings-inference speak it, and gRPC, over the same
 //! [`Embedder`](crate::Embedder) that the library has.
 //!
-//! A request walks through `connection` (sockets, timeouts), `rest` (routes, bodies), `admission` (is there room?) and
-//! `served` (the model, whose pool of workers makes batches of what all connections ask for). Nothing here computes.
+//! A request walks through `connection` (sockets, timeouts) and `tls`, `rest` (routes, bodies) or `grpc` (the same in
+//! protobuf), `admission` (is there room?) and `served` (the model, whose pool of workers makes batches of what all connections ask for). Nothing here computes.
 
 mod admission;
 mod command;
 mod connection;
+mod draining;
 mod failure;
+mod grpc;
 mod metrics;
 mod models;
 mod rest;
 mod served;
 mod settings;
+mod tls;
 mod tokens;
 
 use std::ffi::OsString;
@@ -27,6 +30,8 @@ pub use settings::{ModelSetting, Settings};
 
 use connection::Listener;
 use models::ModelSet;
+use rest::Service;
+use tls::Tls;
 
 /// Loads the models and serves them until the process is told to stop (SIGTERM, or SIGINT); then answers what was asked
 /// before, and returns. `ready` is told the address once requests are answered.
@@ -37,12 +42,14 @@ use models::ModelSet;
 pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), ServeError> {
     settings.check()?;
     let settings = Arc::new(settings);
+    let tls = Tls::read(&settings)?;
     // The address first: that it is taken is known at once, and a model takes a while.
     let listener = Listener::bind(&settings).await?;
     let models = ModelSet::load(&settings).await?;
-    let router = rest::router(Arc::clone(&settings), Arc::new(models));
+    let service = Service::new(Arc::clone(&settings), Arc::new(models));
+    let router = rest::router(service.clone()).merge(grpc::router(&service)?);
     ready(listener.address());
-    listener.serve(router).await
+    listener.serve(router, tls, &service.draining).await
 }
 
 /// Runs the command line `arguments`, the program's name first, to its end, and returns the exit status: 0 done, 1 failed,
@@ -70,6 +77,7 @@ fn follow(command: Command) -> Result<(), ServeError> {
     let only_check = command.check;
     let settings = command.settings()?;
     if only_check {
+        Tls::read(&settings)?;
         for model in &settings.models {
             let read = crate::config::ModelFolder::read(&model.path);
             read.map_err(|source| ServeError::Model { name: model.name.clone(), source })?;
@@ -79,7 +87,8 @@ fn follow(command: Command) -> Result<(), ServeError> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("oxembed-serve").build();
     let runtime = runtime.map_err(|source| ServeError::Runtime { source })?;
-    runtime.block_on(serve(settings, |address| say(&format!("oxembed serve: listening on http://{address}"))))
+    let scheme = if settings.tls_certificate.is_some() { "https" } else { "http" };
+    runtime.block_on(serve(settings, |address| say(&format!("oxembed serve: listening on {scheme}://{address}"))))
 }
 
 fn say(line: &str) {

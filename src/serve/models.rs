@@ -56,7 +56,8 @@ impl ModelSet {
         };
         found.cloned().ok_or_else(|| {
             let names: Vec<&str> = state.by_name.keys().map(String::as_str).collect();
-            let message = format!("there is no model {:?} here; there is {}", name.unwrap_or_default(), names.join(", "));
+            let message =
+                format!("there is no model {:?} here; there is {}", name.unwrap_or_default(), names.join(", "));
             Failure::new(StatusCode::NOT_FOUND, Kind::UnknownModel, Some("model"), message)
         })
     }
@@ -133,7 +134,13 @@ impl ModelSet {
         let loaded = loading.await.map_err(|error| EmbeddingError::internal(format!("loading was lost: {error}")))?;
         let (name, embedder) = loaded?;
         let info = embedder.model().info();
-        tracing::info!(model = name, dimension = info.dimension, provider = info.provider, dtype = info.dtype, "loaded");
+        tracing::info!(
+            model = name,
+            dimension = info.dimension,
+            provider = info.provider,
+            dtype = info.dtype,
+            "loaded"
+        );
         Ok(Served {
             name,
             embedder,

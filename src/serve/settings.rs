@@ -30,6 +30,12 @@ pub struct Settings {
     pub api_keys: Vec<String>,
     /// Listen on other addresses than this machine's own without a key.
     pub allow_anyone: bool,
+    /// The certificate of the service with its chain, a PEM file; with it, the service speaks TLS only.
+    pub tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    pub tls_key: Option<PathBuf>,
+    /// Certificates, in a PEM file, of those who vouch for clients; with it, a client needs a certificate too.
+    pub tls_client_ca: Option<PathBuf>,
     /// The type of the arithmetic, as of [`EmbedderBuilder::dtype`](crate::EmbedderBuilder::dtype).
     pub dtype: String,
     /// The execution provider.
@@ -62,6 +68,9 @@ impl Default for Settings {
             port: 8080,
             api_keys: Vec::new(),
             allow_anyone: false,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
             dtype: "float32".to_owned(),
             provider: "auto".to_owned(),
             threads: None,
@@ -106,6 +115,15 @@ impl Settings {
                 self.host
             );
             return wrong("--host", message);
+        }
+        match (&self.tls_certificate, &self.tls_key, &self.tls_client_ca) {
+            (Some(_), None, _) => return wrong("--tls-key", "the certificate's private key is needed too".to_owned()),
+            (None, Some(_), _) => return wrong("--tls-certificate", "the key's certificate is needed too".to_owned()),
+            (None, None, Some(_)) => {
+                let message = "certificates of clients need --tls-certificate and --tls-key".to_owned();
+                return wrong("--tls-client-ca", message);
+            }
+            (Some(_), Some(_), _) | (None, None, None) => {}
         }
         for (setting, value) in [
             ("--max-inputs", self.max_inputs),
@@ -172,5 +190,14 @@ mod tests {
         assert_eq!(refused(|settings| settings.max_inputs = 0), "--max-inputs");
         assert_eq!(refused(|settings| settings.api_keys.push(" ".to_owned())), "--api-key");
         assert_eq!(refused(|settings| settings.timeout = Duration::ZERO), "--timeout");
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        let file = || Some(PathBuf::from("file.pem"));
+        assert_eq!(refused(|settings| settings.tls_certificate = file()), "--tls-key");
+        assert_eq!(refused(|settings| settings.tls_key = file()), "--tls-certificate");
+        assert_eq!(refused(|settings| settings.tls_client_ca = file()), "--tls-client-ca");
+        with_model(|settings| (settings.tls_certificate, settings.tls_key) = (file(), file())).unwrap();
     }
 }

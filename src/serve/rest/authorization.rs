@@ -2,26 +2,29 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Service, worded};
-use crate::serve::failure::{Failure, Kind};
+use crate::serve::failure::Failure;
 
 /// Lets a request through that has one of the keys, or where there are none.
 pub(super) async fn check(State(service): State<Service>, request: Request, next: Next) -> Response {
-    let keys = &service.settings.api_keys;
-    if keys.is_empty() || request.headers().get(AUTHORIZATION).is_some_and(|given| opens(keys, given.as_bytes())) {
+    if admits(&service.settings.api_keys, request.headers()) {
         return next.run(request).await;
     }
-    let message = "this service needs a key: send the header `Authorization: Bearer KEY`";
-    let failure = Failure::new(StatusCode::UNAUTHORIZED, Kind::Unauthorized, None, message);
+    let failure = Failure::unauthorized("send the header `Authorization: Bearer KEY`");
     let mut response = worded(request.uri().path(), failure);
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     response
+}
+
+/// Whether a request with these headers may go on.
+pub(in crate::serve) fn admits(keys: &[String], headers: &HeaderMap) -> bool {
+    keys.is_empty() || headers.get(AUTHORIZATION).is_some_and(|given| opens(keys, given.as_bytes()))
 }
 
 fn opens(keys: &[String], header: &[u8]) -> bool {

@@ -71,7 +71,9 @@ impl Fields {
                 Some(Value::Array(_)) => {
                     let rows = values.into_iter().enumerate().map(|(index, row)| match row {
                         Value::Array(row) => ids(key, Some(index), row),
-                        other => Err(unlike(&format!("{key}[{index}]"), "a list of token ids, as the first is", &other)),
+                        other => {
+                            Err(unlike(&format!("{key}[{index}]"), "a list of token ids, as the first is", &other))
+                        }
                     });
                     Ok((Inputs::Tokens(rows.collect::<Result<_, _>>()?), true))
                 }

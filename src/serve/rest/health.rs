@@ -2,24 +2,27 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::openai::OpenAiFailure;
 use super::{Service, worded};
 use crate::serve::failure::{Failure, Kind};
+use crate::serve::grpc;
 
 /// `GET /live`: the process answers.
 pub(super) async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
-/// `GET /ready`: models are loaded; there is no listening without them.
-pub(super) async fn ready(State(service): State<Service>) -> Json<Value> {
+/// `GET /ready`: models are loaded; there is no listening without them. Not ready any more once the service is to end.
+pub(super) async fn ready(State(service): State<Service>) -> Response {
     let names: Vec<String> = service.models.all().iter().map(|served| served.name.clone()).collect();
-    Json(json!({"ready": true, "models": names}))
+    let ready = !service.draining.has_begun();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": ready, "models": names}))).into_response()
 }
 
 /// `GET /health`: every model embeds a word.
@@ -40,9 +43,12 @@ pub(super) async fn metrics(State(service): State<Service>) -> Response {
     (kind, service.metrics.text(&service.models)).into_response()
 }
 
-pub(super) async fn no_such_route(uri: Uri) -> OpenAiFailure {
+pub(super) async fn no_such_route(uri: Uri, headers: HeaderMap) -> Response {
+    if grpc::is_grpc(&headers) {
+        return grpc::no_such_method(uri.path());
+    }
     let message = format!("there is no {} here; /openapi.json lists what there is, and /docs shows it", uri.path());
-    OpenAiFailure(Failure::new(StatusCode::NOT_FOUND, Kind::Invalid, None, message))
+    OpenAiFailure(Failure::new(StatusCode::NOT_FOUND, Kind::Invalid, None, message)).into_response()
 }
 
 pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {

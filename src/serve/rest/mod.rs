@@ -1,6 +1,6 @@
 //! The routes.
 
-mod authorization;
+pub(super) mod authorization;
 mod body;
 mod document;
 mod fields;
@@ -18,6 +18,7 @@ use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
+use super::draining::Draining;
 use super::failure::Failure;
 use super::metrics::Metrics;
 use super::models::ModelSet;
@@ -29,11 +30,17 @@ pub(crate) struct Service {
     pub settings: Arc<Settings>,
     pub models: Arc<ModelSet>,
     pub metrics: Arc<Metrics>,
+    pub draining: Draining,
+}
+
+impl Service {
+    pub fn new(settings: Arc<Settings>, models: Arc<ModelSet>) -> Self {
+        Self { settings, models, metrics: Arc::new(Metrics::new()), draining: Draining::new() }
+    }
 }
 
 /// All routes: those that need a key where there are keys, and the public ones. Each is in `openapi/paths.json` too.
-pub(crate) fn router(settings: Arc<Settings>, models: Arc<ModelSet>) -> Router {
-    let service = Service { settings, models, metrics: Arc::new(Metrics::new()) };
+pub(crate) fn router(service: Service) -> Router {
     let guarded = Router::new()
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(openai::models))

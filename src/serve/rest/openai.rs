@@ -2,12 +2,12 @@
 //!
 //! <https://platform.openai.com/docs/api-reference/embeddings>
 
+use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::HeaderValue;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
     fields.string("user")?;
     fields.finish()?;
     let served = service.models.get(model.as_deref())?;
-    check_dimensions(&served, dimensions)?;
+    served.check_dimensions(dimensions)?;
     let options = EncodeOptions {
         truncate_dim: dimensions,
         // OpenAI's vectors have a length of one at any number of dimensions.
@@ -83,18 +83,6 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
     let embeddings = served.embed(inputs, options).await?;
     service.metrics.answered(&served.name, &embeddings.usage);
     Ok(([(CONTENT_TYPE, "application/json")], written(&served.name, &embeddings, encoding)).into_response())
-}
-
-/// Refuses more dimensions than there are.
-pub(super) fn check_dimensions(served: &Served, dimensions: Option<usize>) -> Result<(), Failure> {
-    let most = served.embedder.model().info().dimension;
-    match dimensions {
-        Some(asked) if asked > most => {
-            let message = format!("dimensions is {asked}, and the model's vectors have {most}");
-            Err(Failure::invalid(Some("dimensions"), message))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The answer. Numbers are written one by one: as a tree of JSON values they would take thirty times the memory.
@@ -144,8 +132,8 @@ pub(super) async fn model(
     State(service): State<Service>,
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, OpenAiFailure> {
-    let Path(name) =
-        name.map_err(|error| Failure::invalid(None, format!("the model's name cannot be read: {}", error.body_text())))?;
+    let Path(name) = name
+        .map_err(|error| Failure::invalid(None, format!("the model's name cannot be read: {}", error.body_text())))?;
     Ok(Json(described(&*service.models.get(Some(&name))?)))
 }
 

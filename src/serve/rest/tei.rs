@@ -4,13 +4,12 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::openai::check_dimensions;
 use super::{Service, body};
 use crate::options::EncodeOptions;
 use crate::serve::failure::{Failure, Kind};
@@ -60,7 +59,7 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     fields.one_of("encoding_format", &["float"])?;
     fields.finish()?;
     let served = service.models.get(None)?;
-    check_dimensions(&served, dimensions)?;
+    served.check_dimensions(dimensions)?;
     let options = EncodeOptions {
         prompt_name,
         normalize: Some(normalize.unwrap_or(true)),
@@ -72,8 +71,9 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     service.metrics.answered(&served.name, &embeddings.usage);
     let mut out = Vec::with_capacity(embeddings.vectors.len() * 12);
     let rows: Vec<_> = embeddings.vectors.rows().into_iter().map(|row| row.to_vec()).collect();
-    serde_json::to_writer(&mut out, &rows)
-        .map_err(|error| Failure::from(crate::EmbeddingError::internal(format!("the answer cannot be written: {error}"))))?;
+    serde_json::to_writer(&mut out, &rows).map_err(|error| {
+        Failure::from(crate::EmbeddingError::internal(format!("the answer cannot be written: {error}")))
+    })?;
     Ok(([(CONTENT_TYPE, "application/json")], out).into_response())
 }
 
@@ -87,17 +87,7 @@ pub(super) async fn tokenize(State(service): State<Service>, request: Request) -
     let Inputs::Texts(texts) = inputs else {
         return Err(Failure::invalid(Some("inputs"), "inputs are token ids already; send texts").into());
     };
-    let served = service.models.get(None)?;
-    let embedder = served.embedder.clone();
-    let tokens = tokio::task::spawn_blocking(move || {
-        let options = EncodeOptions { prompt_name, ..EncodeOptions::default() };
-        let model = embedder.model();
-        let prompt = model.prompt(&options)?.unwrap_or_default();
-        let tokens = texts.iter().map(|text| model.tokenization().describe(&format!("{prompt}{text}"), special));
-        tokens.collect::<crate::Result<Vec<_>>>()
-    });
-    let tokens = tokens.await.map_err(|error| crate::EmbeddingError::internal(format!("the task was lost: {error}")));
-    let tokens = tokens.and_then(|outcome| outcome).map_err(Failure::from)?;
+    let tokens = service.models.get(None)?.tokenize(texts, prompt_name, special).await?;
     let rows: Vec<Vec<Value>> = tokens
         .into_iter()
         .map(|row| {
