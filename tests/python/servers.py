@@ -43,8 +43,14 @@ class Server:
     log: list[str] = field(default_factory=list)
 
     def ask(
-        self, path: str, body: object = None, *, key: str | None = None, method: str | None = None,
-        raw: bytes | None = None, kind: str = "application/json",
+        self,
+        path: str,
+        body: object = None,
+        *,
+        key: str | None = None,
+        method: str | None = None,
+        raw: bytes | None = None,
+        kind: str = "application/json",
     ) -> Answer:
         """Send a request; any status is an answer."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()

@@ -50,7 +50,11 @@ def test_token_ids(server: Server, embedder: Embedder) -> None:
     np.testing.assert_allclose([row["embedding"] for row in many], embedder.encode(texts), atol=1e-6)
     one = server.ask("/v1/embeddings", {"input": ids[0]}).json()["data"]
     assert one[0]["embedding"] == many[0]["embedding"]
-    for foreign, says in (([101, 100_000, 102], "has 30522"), ([64, 1495], "begin with [101]"), ([101, 64], "with [102]")):
+    for foreign, says in (
+        ([101, 100_000, 102], "has 30522"),
+        ([64, 1495], "begin with [101]"),
+        ([101, 64], "with [102]"),
+    ):
         wrong = server.ask("/v1/embeddings", {"input": [ids[0], foreign]})
         assert wrong.status == 400
         assert says in wrong.json()["error"]["message"]

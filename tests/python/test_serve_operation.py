@@ -32,6 +32,24 @@ def request(body: object) -> bytes:
     return "\r\n".join((*head, "", "")).encode() + data
 
 
+def assert_put_out(client: socket.socket) -> None:
+    client.settimeout(10)
+    try:
+        rest = client.recv(1000)
+    except ConnectionResetError:
+        # What the client had sent was not read any more.
+        return
+    assert rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest
+
+
+def until_queued(server: Server) -> None:
+    """Wait until a request is being worked on."""
+    deadline = time.monotonic() + 60
+    while not server.ask("/status.json").json()["models"][0]["queue"]["inputs"]:
+        assert time.monotonic() < deadline, "nothing is being worked on"
+        time.sleep(0.02)
+
+
 def test_keys() -> None:
     with serving("--provider", "cpu", variables={"OXEMBED_API_KEYS": "first,second"}) as server:
         body = {"input": "a"}
@@ -58,22 +76,19 @@ def test_many_clients_at_once_each_get_their_own() -> None:
 
 def test_a_large_request_does_not_starve_a_small_one() -> None:
     with serving("--provider", "cpu", "--max-inputs", "100000") as server:
-        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(8000))}))
+        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(3000))}))
         large.start()
-        time.sleep(1)
-        start = time.perf_counter()
+        until_queued(server)
         assert server.ask("/v1/embeddings", {"input": "a small one"}).status == 200
-        small = time.perf_counter() - start
-        assert large.is_alive(), "the large one was over before the small one was asked"
+        assert large.is_alive(), "the small one was answered after the large one"
         large.join()
-        assert small < (time.perf_counter() - start)
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
     with serving("--provider", "cpu", "--max-queued-inputs", "100", "--max-inputs", "100000") as server:
-        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(3000))}))
+        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(1000))}))
         large.start()
-        time.sleep(0.5)
+        until_queued(server)
         answer = server.ask("/v1/embeddings", {"input": "a"})
         assert (answer.status, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
         assert 1 <= int(answer.headers["retry-after"]) <= 60
@@ -101,9 +116,7 @@ def test_clients_that_stall_are_put_out() -> None:
         for start in (b"", b"P", b"PRI * HT", b"POST /v1/embeddings HTTP/1.1\r\nHost:"):
             with connection(server) as client:
                 client.sendall(start)
-                client.settimeout(10)
-                rest = client.recv(1000)
-                assert rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest
+                assert_put_out(client)
         assert server.ask("/health").status == 200
 
 
@@ -114,16 +127,14 @@ def test_garbage_is_no_matter(garbage: bytes) -> None:
     with serving("--provider", "cpu", "--header-timeout", "1") as server:
         with connection(server) as client:
             client.sendall(garbage)
-            client.settimeout(10)
-            rest = client.recv(1000)
-            assert rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest
+            assert_put_out(client)
         assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
 
 
 def test_what_was_asked_is_answered_before_the_end() -> None:
-    with serving("--provider", "cpu") as server, ThreadPoolExecutor(1) as clients:
+    with serving("--provider", "cpu", "--drain", "300") as server, ThreadPoolExecutor(1) as clients:
         answer = clients.submit(server.ask, "/v1/embeddings", {"input": list(texts_of(1500))})
-        time.sleep(0.5)
+        until_queued(server)
         assert server.stop() == 0
         assert len(answer.result().json()["data"]) == 1500
 
