@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::failure::ServeError;
+use super::peer::WithPeer;
 use super::settings::Settings;
 
 /// What a client says first that speaks HTTP/2 without being asked.
@@ -103,7 +104,7 @@ async fn answer(
 ) -> Result<(), Error> {
     stream.set_nodelay(true)?;
     let is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)).await??;
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(WithPeer::new(router, stream.peer_addr()?.ip()));
     let stream = TokioIo::new(stream);
     if is_http2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());

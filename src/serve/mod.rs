@@ -5,14 +5,23 @@
 //! `served` (the model, whose pool of workers makes batches of what all connections ask for). Nothing here computes.
 
 mod admission;
+mod cache;
+mod changes;
 mod command;
 mod connection;
 mod failure;
+mod limits;
+mod loading;
 mod metrics;
+mod model_files;
+mod model_roots;
 mod models;
+mod peer;
 mod rest;
+mod room;
 mod served;
 mod settings;
+mod slot;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -24,6 +33,7 @@ pub use command::Command;
 pub use failure::ServeError;
 pub use settings::{ModelSetting, Settings};
 
+use cache::EmbeddingCache;
 use connection::Listener;
 use models::ModelSet;
 
@@ -31,17 +41,23 @@ use models::ModelSet;
 /// before, and returns. `ready` is told the address once requests are answered.
 ///
 /// # Errors
-/// [`ServeError`] for settings that do not fit each other, an address that cannot be listened to, a model that does not
-/// load.
+/// [`ServeError`] for settings that do not fit each other, an address that cannot be listened to, a cache that cannot be
+/// used, a model that does not load.
 pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), ServeError> {
     settings.check()?;
     let settings = Arc::new(settings);
     // The address first: that it is taken is known at once, and a model takes a while.
     let listener = Listener::bind(&settings).await?;
-    let models = ModelSet::load(&settings).await?;
+    let cache = EmbeddingCache::open(&settings)?;
+    let models = ModelSet::load(&settings, cache.clone()).await?;
     let router = rest::router(Arc::clone(&settings), Arc::new(models));
     ready(listener.address());
-    listener.serve(router).await
+    let served = listener.serve(router).await;
+    if let Some(cache) = cache {
+        // What waits to be written is written, whoever still holds it.
+        cache.close();
+    }
+    served
 }
 
 /// Runs the command line `arguments`, the program's name first, to its end, and returns the exit status: 0 done, 1 failed,

@@ -1,33 +1,63 @@
-//! API keys, compared in a time that does not depend on them.
+//! API keys, compared in a time that does not depend on them, and who it is that asks.
 
 use axum::extract::{Request, State};
-use axum::http::header::AUTHORIZATION;
 use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 
-use super::openai::OpenAiFailure;
 use super::Service;
+use super::openai::OpenAiFailure;
 use crate::serve::failure::{Failure, Kind};
+use crate::serve::limits::Client;
+use crate::serve::peer::Peer;
 
-/// Lets a request through that has one of the keys, or where there are none.
-pub(super) async fn check(State(service): State<Service>, request: Request, next: Next) -> Response {
+/// Lets a request through that has one of the keys, or where there are none, and notes whose it is.
+pub(super) async fn check(State(service): State<Service>, mut request: Request, next: Next) -> Response {
     let keys = &service.settings.api_keys;
-    if keys.is_empty() || request.headers().get(AUTHORIZATION).is_some_and(|given| opens(keys, given.as_bytes())) {
-        return next.run(request).await;
+    let client = if keys.is_empty() {
+        request.extensions().get::<Peer>().map(|peer| Client::at(peer.0))
+    } else {
+        match key_of(keys, &request) {
+            Some(key) => Some(Client::Key(key)),
+            None => return refused("this service needs a key: send the header `Authorization: Bearer KEY`"),
+        }
+    };
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
     }
-    let message = "this service needs a key: send the header `Authorization: Bearer KEY`";
+    next.run(request).await
+}
+
+/// Lets a request through that has one of the admin keys.
+pub(super) async fn check_admin(State(service): State<Service>, request: Request, next: Next) -> Response {
+    match key_of(&service.settings.admin_keys, &request) {
+        Some(_) => next.run(request).await,
+        None => refused("this needs an admin key: send the header `Authorization: Bearer KEY`"),
+    }
+}
+
+fn refused(message: &str) -> Response {
     OpenAiFailure(Failure::new(StatusCode::UNAUTHORIZED, Kind::Unauthorized, None, message)).into_response()
 }
 
-fn opens(keys: &[String], header: &[u8]) -> bool {
-    let Some(given) = header.strip_prefix(b"Bearer ").or_else(|| header.strip_prefix(b"bearer ")) else { return false };
-    // Of the hashes, so that neither the length of a key nor how much of it is right can be told by the time.
+fn key_of(keys: &[String], request: &Request) -> Option<usize> {
+    opens(keys, request.headers().get(AUTHORIZATION)?.as_bytes())
+}
+
+/// The place of the key that a header gives.
+fn opens(keys: &[String], header: &[u8]) -> Option<usize> {
+    let given = header.strip_prefix(b"Bearer ").or_else(|| header.strip_prefix(b"bearer "))?;
+    // Of the hashes, so that neither the length of a key nor how much of it is right can be told by the time; and of all of
+    // them, so that neither can which one it is.
     let given = Sha256::digest(given);
-    let right = keys.iter().map(|key| Sha256::digest(key.as_bytes()).ct_eq(&given));
-    right.fold(subtle::Choice::from(0), |any, one| any | one).into()
+    let mut place = u32::MAX;
+    for (index, key) in (0..).zip(keys) {
+        place.conditional_assign(&index, Sha256::digest(key.as_bytes()).ct_eq(&given));
+    }
+    (place != u32::MAX).then_some(place as usize)
 }
 
 #[cfg(test)]
@@ -37,9 +67,10 @@ mod tests {
     #[test]
     fn only_a_whole_key_opens() {
         let keys = ["one".to_owned(), "two".to_owned()];
-        assert!(opens(&keys, b"Bearer one") && opens(&keys, b"Bearer two") && opens(&keys, b"bearer two"));
+        assert_eq!((opens(&keys, b"Bearer one"), opens(&keys, b"Bearer two")), (Some(0), Some(1)));
+        assert_eq!(opens(&keys, b"bearer two"), Some(1));
         for wrong in ["", "one", "Bearer", "Bearer ", "Bearer on", "Bearer onee", "Bearer one ", "Basic one"] {
-            assert!(!opens(&keys, wrong.as_bytes()), "{wrong}");
+            assert_eq!(opens(&keys, wrong.as_bytes()), None, "{wrong}");
         }
     }
 }

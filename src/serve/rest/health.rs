@@ -2,8 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{Method, StatusCode, Uri};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -16,13 +16,13 @@ pub(super) async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
-/// `GET /ready`: models are loaded; there is no listening without them.
+/// `GET /ready`: models are loaded, or will be when they are asked for; there is no listening without them.
 pub(super) async fn ready(State(service): State<Service>) -> Json<Value> {
-    let names: Vec<String> = service.models.all().iter().map(|served| served.name.clone()).collect();
+    let names: Vec<String> = service.models.describe().into_iter().map(|model| model.name).collect();
     Json(json!({"ready": true, "models": names}))
 }
 
-/// `GET /health`: every model embeds a word.
+/// `GET /health`: every model that is loaded embeds a word.
 pub(super) async fn health(State(service): State<Service>) -> Response {
     for served in service.models.all() {
         let outcome = served.embedder.encode_async(vec!["health".to_owned()], Default::default()).await;

@@ -4,13 +4,13 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
+use axum::http::HeaderValue;
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
-use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Service, body};
+use super::{Service, body, limits};
 use crate::options::EncodeOptions;
 use crate::serve::failure::{Failure, Kind};
 use crate::serve::served::Inputs;
@@ -47,6 +47,7 @@ impl IntoResponse for TeiFailure {
 
 /// `POST /embed`: a list of vectors.
 pub(super) async fn embed(State(service): State<Service>, request: Request) -> Result<Response, TeiFailure> {
+    let client = limits::client(&request);
     let mut fields = body::read(&service, request).await?;
     let (inputs, _) = fields.inputs("inputs")?;
     let truncate = fields.boolean("truncate")?.unwrap_or(service.settings.auto_truncate);
@@ -56,7 +57,8 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     let prompt_name = fields.string("prompt_name")?;
     let dimensions = fields.count("dimensions")?;
     fields.finish()?;
-    let served = service.models.get(None)?;
+    service.limits.take_inputs(client, inputs.len())?;
+    let served = service.models.get(None).await?;
     let options = EncodeOptions {
         prompt_name,
         normalize: Some(normalize.unwrap_or(true)),
@@ -68,13 +70,15 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     service.metrics.answered(&served.name, &embeddings.usage);
     let mut out = Vec::with_capacity(embeddings.vectors.len() * 12);
     let rows: Vec<_> = embeddings.vectors.rows().into_iter().map(|row| row.to_vec()).collect();
-    serde_json::to_writer(&mut out, &rows)
-        .map_err(|error| Failure::from(crate::EmbeddingError::internal(format!("the answer cannot be written: {error}"))))?;
+    serde_json::to_writer(&mut out, &rows).map_err(|error| {
+        Failure::from(crate::EmbeddingError::internal(format!("the answer cannot be written: {error}")))
+    })?;
     Ok(([(CONTENT_TYPE, "application/json")], out).into_response())
 }
 
 /// `POST /tokenize`: the tokens of each input.
 pub(super) async fn tokenize(State(service): State<Service>, request: Request) -> Result<Json<Value>, TeiFailure> {
+    let client = limits::client(&request);
     let mut fields = body::read(&service, request).await?;
     let (inputs, _) = fields.inputs("inputs")?;
     let special = fields.boolean("add_special_tokens")?.unwrap_or(true);
@@ -83,7 +87,8 @@ pub(super) async fn tokenize(State(service): State<Service>, request: Request) -
     let Inputs::Texts(texts) = inputs else {
         return Err(Failure::invalid(Some("inputs"), "inputs are token ids already; send texts").into());
     };
-    let served = service.models.get(None)?;
+    service.limits.take_inputs(client, texts.len())?;
+    let served = service.models.get(None).await?;
     let embedder = served.embedder.clone();
     let tokens = tokio::task::spawn_blocking(move || {
         let options = EncodeOptions { prompt_name, ..EncodeOptions::default() };
@@ -109,7 +114,7 @@ pub(super) async fn tokenize(State(service): State<Service>, request: Request) -
 
 /// `GET /info`.
 pub(super) async fn info(State(service): State<Service>) -> Result<Json<Value>, TeiFailure> {
-    let (served, settings) = (service.models.get(None)?, &service.settings);
+    let (served, settings) = (service.models.get(None).await?, &service.settings);
     let info = served.embedder.model().info();
     Ok(Json(json!({
         "model_id": served.name,
