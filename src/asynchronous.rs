@@ -7,6 +7,8 @@ use tokio::sync::mpsc::unbounded_channel;
 use tokio::task::spawn_blocking;
 
 use crate::call::PreparedCall;
+#[cfg(feature = "serve")]
+use crate::call::TextUsage;
 use crate::embedder::{Embedder, Embeddings};
 use crate::error::{EmbeddingError, Result};
 use crate::forward::{BatchRows, BatchWork};
@@ -39,9 +41,7 @@ impl Embedder {
     /// As [`Embedder::encode`].
     pub async fn encode_async(&self, texts: Vec<String>, options: EncodeOptions) -> Result<Embeddings> {
         let stop = StopOnDrop::default();
-        let small = texts.iter().map(String::len).sum::<usize>() <= SMALL_BYTES;
-        let prepare = move |embedder: &Self, stop: &StopSignal| embedder.prepare_owned(&texts, &options, stop);
-        let call = self.prepare_async(small, &stop, prepare).await?;
+        let call = self.prepare_texts(texts, options, &stop).await?;
         self.finish_async(call, &stop).await
     }
 
@@ -52,13 +52,59 @@ impl Embedder {
     /// As [`Embedder::encode`], and `InvalidInput` for ids that the model has no embedding for.
     pub async fn encode_tokens_async(&self, texts: Vec<Vec<u32>>, options: EncodeOptions) -> Result<Embeddings> {
         let stop = StopOnDrop::default();
+        let call = self.prepare_ids(texts, options, &stop).await?;
+        self.finish_async(call, &stop).await
+    }
+
+    /// As [`encode_async`](Self::encode_async), with what each text takes.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn encode_each_async(
+        &self,
+        texts: Vec<String>,
+        options: EncodeOptions,
+    ) -> Result<(Embeddings, Vec<TextUsage>)> {
+        let stop = StopOnDrop::default();
+        let call = self.prepare_texts(texts, options, &stop).await?;
+        let each = call.each();
+        Ok((self.finish_async(call, &stop).await?, each))
+    }
+
+    /// As [`encode_tokens_async`](Self::encode_tokens_async), with what each text takes.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn encode_tokens_each_async(
+        &self,
+        texts: Vec<Vec<u32>>,
+        options: EncodeOptions,
+    ) -> Result<(Embeddings, Vec<TextUsage>)> {
+        let stop = StopOnDrop::default();
+        let call = self.prepare_ids(texts, options, &stop).await?;
+        let each = call.each();
+        Ok((self.finish_async(call, &stop).await?, each))
+    }
+
+    async fn prepare_texts(
+        &self,
+        texts: Vec<String>,
+        options: EncodeOptions,
+        stop: &StopOnDrop,
+    ) -> Result<PreparedCall> {
+        let small = texts.iter().map(String::len).sum::<usize>() <= SMALL_BYTES;
+        let prepare = move |embedder: &Self, stop: &StopSignal| embedder.prepare_owned(&texts, &options, stop);
+        self.prepare_async(small, stop, prepare).await
+    }
+
+    async fn prepare_ids(
+        &self,
+        texts: Vec<Vec<u32>>,
+        options: EncodeOptions,
+        stop: &StopOnDrop,
+    ) -> Result<PreparedCall> {
         let small = texts.iter().map(Vec::len).sum::<usize>() <= SMALL_BYTES;
         let prepare = move |embedder: &Self, _: &StopSignal| {
             let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
             embedder.prepare_tokens(&texts, &options, &mut Stopwatch::start(&embedder.forward().stages))
         };
-        let call = self.prepare_async(small, &stop, prepare).await?;
-        self.finish_async(call, &stop).await
+        self.prepare_async(small, stop, prepare).await
     }
 
     /// Runs the batches of a call.

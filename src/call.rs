@@ -24,6 +24,25 @@ pub(crate) struct PreparedCall {
     pub usage: Usage,
 }
 
+impl PreparedCall {
+    /// What each text takes, in the order of the call.
+    #[cfg(feature = "serve")]
+    pub fn each(&self) -> Vec<TextUsage> {
+        // All batches share the tokens of the whole call; without a batch there is no text.
+        self.works.first().map_or_else(Vec::new, |work| self.rows.each(&work.texts))
+    }
+}
+
+/// What one text of a call takes.
+#[cfg(feature = "serve")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct TextUsage {
+    /// Tokens after truncation, special tokens and prompt included.
+    pub tokens: usize,
+    /// Whether it was cut.
+    pub is_truncated: bool,
+}
+
 /// The rows of a call, filled as its batches arrive.
 #[derive(Debug)]
 pub(crate) struct CallRows {
@@ -72,6 +91,19 @@ impl CallRows {
             usage.truncated_inputs += times * usize::from(text.is_truncated());
         }
         usage
+    }
+
+    #[cfg(feature = "serve")]
+    fn each(&self, tokens: &TokenizedTexts) -> Vec<TextUsage> {
+        let mut each = vec![TextUsage::default(); self.texts];
+        for (index, text) in tokens.iter().enumerate() {
+            for place in self.places.of(index) {
+                if let Some(usage) = each.get_mut(place) {
+                    *usage = TextUsage { tokens: text.ids.len(), is_truncated: text.is_truncated() };
+                }
+            }
+        }
+        each
     }
 
     /// Refuses texts of more tokens than `limit`.

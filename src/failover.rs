@@ -161,6 +161,12 @@ impl Failover {
         (state.events.iter().cloned().collect(), state.failures)
     }
 
+    /// The number of all failures there were.
+    #[cfg(feature = "serve")]
+    pub fn failures(&self) -> u64 {
+        self.lock().failures
+    }
+
     /// Events that were not handed out yet.
     pub fn news(&self) -> Vec<FailureEvent> {
         let mut state = self.lock();

@@ -23,7 +23,8 @@ pub fn fingerprint(origin: &Origin, cache: Option<&Path>) -> Option<String> {
     Some(whole.finalize().to_hex().to_string())
 }
 
-fn hash_of(file: &Path, folder: Option<&Path>) -> Option<String> {
+/// The hash of one file; read from `folder` where it is known there. `None` where the file cannot be read.
+pub(crate) fn hash_of(file: &Path, folder: Option<&Path>) -> Option<String> {
     let metadata = fs::metadata(file).ok()?;
     let modified = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
     let state = format!("{} {modified}", metadata.len());

@@ -1,7 +1,7 @@
 //! Texts into token ids, in parallel, truncated to the model's limit and counted.
 
 mod class_settings;
-mod quiet;
+pub(crate) mod quiet;
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -15,6 +15,8 @@ use crate::runtime::session::LoadedSession;
 
 use parity::Measured;
 pub use parity::Probe;
+#[cfg(feature = "serve")]
+pub(crate) use verdict::machine;
 use verdict::{Trial, Verdict, VerdictFile};
 
 /// What was chosen.

@@ -187,7 +187,7 @@ impl Drop for Trying {
 }
 
 /// Something that tells this machine from others with the same cache folder.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let processor = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let processor = processor.lines().find(|line| line.starts_with("model name")).unwrap_or_default().to_owned();

@@ -80,6 +80,38 @@ pub struct Command {
     /// How long requests that run may go on when the service ends.
     #[arg(long, value_name = "SECONDS", env = "OXEMBED_DRAIN", value_parser = seconds, default_value = "30")]
     drain: Duration,
+    /// Most bytes of memory for vectors that were computed before; 0 for none.
+    #[arg(long, value_name = "N", env = "OXEMBED_CACHE_BYTES", default_value_t = Settings::default().cache_bytes)]
+    cache_bytes: u64,
+    /// A file for vectors that were computed before, which outlives the service.
+    #[arg(long, value_name = "FILE", env = "OXEMBED_CACHE_PATH")]
+    cache_path: Option<PathBuf>,
+    /// Most bytes of that file.
+    #[arg(long, value_name = "N", env = "OXEMBED_CACHE_DISK_BYTES", default_value_t = Settings::default().cache_disk_bytes)]
+    cache_disk_bytes: u64,
+    /// A key that opens the routes under `/admin/`, which load, swap and unload models. Can be given again; without one
+    /// there are no such routes.
+    #[arg(
+        long = "admin-key",
+        value_name = "KEY",
+        env = "OXEMBED_ADMIN_KEYS",
+        value_delimiter = ',',
+        hide_env_values = true
+    )]
+    admin_keys: Vec<String>,
+    /// A folder below which models may be loaded from while the service runs. Can be given again; without one only the
+    /// folders given at the start can be loaded again.
+    #[arg(long = "model-root", value_name = "FOLDER", env = "OXEMBED_MODEL_ROOTS", value_delimiter = ';')]
+    model_roots: Vec<PathBuf>,
+    /// Most bytes of memory for models: those that were not asked for longest are unloaded, and loaded again when they are.
+    #[arg(long, value_name = "N", env = "OXEMBED_MEMORY_LIMIT_BYTES")]
+    memory_limit_bytes: Option<u64>,
+    /// Most requests a second of one key, or of one address where there are no keys.
+    #[arg(long, value_name = "N", env = "OXEMBED_REQUESTS_PER_SECOND")]
+    requests_per_second: Option<f64>,
+    /// Most inputs a second of one key, or of one address where there are no keys.
+    #[arg(long, value_name = "N", env = "OXEMBED_INPUTS_PER_SECOND")]
+    inputs_per_second: Option<f64>,
     /// Check the settings and the models' folders, and end.
     #[arg(long)]
     pub check: bool,
@@ -111,6 +143,14 @@ impl Command {
             timeout: self.timeout,
             header_timeout: self.header_timeout,
             drain: self.drain,
+            cache_bytes: self.cache_bytes,
+            cache_path: self.cache_path,
+            cache_disk_bytes: self.cache_disk_bytes,
+            admin_keys: self.admin_keys,
+            model_roots: self.model_roots,
+            memory_limit_bytes: self.memory_limit_bytes,
+            requests_per_second: self.requests_per_second,
+            inputs_per_second: self.inputs_per_second,
         };
         settings.check()?;
         Ok(settings)

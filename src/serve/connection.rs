@@ -1,7 +1,7 @@
 //! Sockets: who may connect for how long, HTTP/1 and HTTP/2 told apart, and an end that lets requests finish.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::draining::Draining;
 use super::failure::ServeError;
+use super::peer::WithPeer;
 use super::settings::Settings;
 use super::tls::{self, Tls};
 
@@ -111,28 +112,30 @@ async fn answer(
     watcher: Watcher,
 ) -> Result<(), Error> {
     stream.set_nodelay(true)?;
+    let peer = stream.peer_addr()?.ip();
     match acceptor {
         None => {
             let is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)).await??;
-            converse(stream, is_http2, router, settings, watcher).await
+            converse(stream, peer, is_http2, router, settings, watcher).await
         }
         Some(acceptor) => {
             let stream = timeout(settings.header_timeout, tls::shake_hands(&acceptor, stream)).await??;
             // What they agreed on; a client that offers nothing speaks HTTP/1.
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
-            converse(stream, is_http2, router, settings, watcher).await
+            converse(stream, peer, is_http2, router, settings, watcher).await
         }
     }
 }
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: IpAddr,
     is_http2: bool,
     router: Router,
     settings: &Settings,
     watcher: Watcher,
 ) -> Result<(), Error> {
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(WithPeer::new(router, peer));
     let stream = TokioIo::new(stream);
     if is_http2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());

@@ -35,6 +35,14 @@ pub enum ServeError {
         /// Why.
         source: EmbeddingError,
     },
+    /// A file for kept rows that cannot be used.
+    #[error("the cache {} cannot be used: {message}. Give another --cache-path; an old cache can be removed", path.display())]
+    Cache {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Why.
+        message: String,
+    },
     /// The runtime of the service could not be started.
     #[error("the service cannot start: {source}")]
     Runtime {

@@ -1,6 +1,7 @@
 //! What an operator watches, in the text format of Prometheus.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -36,11 +37,13 @@ pub(crate) struct Metrics {
     queued: Family<OfModel, Gauge>,
     stages: Family<OfStage, Gauge<f64, AtomicU64>>,
     fill: Family<OfModel, Gauge<f64, AtomicU64>>,
+    /// Held by who writes them: what the models tell is taken out before, so that no model is told of that is gone.
+    writing: Mutex<()>,
 }
 
 impl Metrics {
-    /// None counted yet.
-    pub fn new() -> Self {
+    /// None counted yet, but for what the models and the cache count themselves.
+    pub fn new(models: &Arc<ModelSet>) -> Self {
         let mut registry = Registry::with_prefix("oxembed");
         let requests = Family::default();
         registry.register("requests", "Requests that were answered with vectors", requests.clone());
@@ -59,7 +62,12 @@ impl Metrics {
         registry.register("stage_seconds", "What the time of all threads went into", stages.clone());
         let fill = Family::default();
         registry.register("batch_fill", "Share of the batches' tokens that are not padding", fill.clone());
-        Self { registry, requests, inputs, tokens, truncated, seconds, queued, stages, fill }
+        registry.register_collector(Box::new(Arc::clone(models)));
+        if let Some(cache) = models.cache() {
+            registry.register_collector(Box::new(Arc::clone(cache)));
+        }
+        let writing = Mutex::default();
+        Self { registry, requests, inputs, tokens, truncated, seconds, queued, stages, fill, writing }
     }
 
     /// A request was answered.
@@ -74,6 +82,10 @@ impl Metrics {
 
     /// All of them as text, with what the models count themselves.
     pub fn text(&self, models: &ModelSet) -> String {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.queued.clear();
+        self.stages.clear();
+        self.fill.clear();
         for served in models.all() {
             let label = OfModel { model: served.name.clone() };
             let queued = i64::try_from(served.admission.inside()).unwrap_or(i64::MAX);

@@ -5,16 +5,25 @@
 //! protobuf), `admission` (is there room?) and `served` (the model, whose pool of workers makes batches of what all connections ask for). Nothing here computes.
 
 mod admission;
+mod cache;
+mod changes;
 mod command;
 mod connection;
 mod draining;
 mod failure;
 mod grpc;
+mod limits;
+mod loading;
 mod metrics;
+mod model_files;
+mod model_roots;
 mod models;
+mod peer;
 mod rest;
+mod room;
 mod served;
 mod settings;
+mod slot;
 mod tls;
 mod tokens;
 
@@ -28,6 +37,7 @@ pub use command::Command;
 pub use failure::ServeError;
 pub use settings::{ModelSetting, Settings};
 
+use cache::EmbeddingCache;
 use connection::Listener;
 use models::ModelSet;
 use rest::Service;
@@ -37,19 +47,25 @@ use tls::Tls;
 /// before, and returns. `ready` is told the address once requests are answered.
 ///
 /// # Errors
-/// [`ServeError`] for settings that do not fit each other, an address that cannot be listened to, a model that does not
-/// load.
+/// [`ServeError`] for settings that do not fit each other, an address that cannot be listened to, a cache that cannot be
+/// used, a model that does not load.
 pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr)) -> Result<(), ServeError> {
     settings.check()?;
     let settings = Arc::new(settings);
     let tls = Tls::read(&settings)?;
     // The address first: that it is taken is known at once, and a model takes a while.
     let listener = Listener::bind(&settings).await?;
-    let models = ModelSet::load(&settings).await?;
+    let cache = EmbeddingCache::open(&settings)?;
+    let models = ModelSet::load(&settings, cache.clone()).await?;
     let service = Service::new(Arc::clone(&settings), Arc::new(models));
     let router = rest::router(service.clone()).merge(grpc::router(&service)?);
     ready(listener.address());
-    listener.serve(router, tls, &service.draining).await
+    let served = listener.serve(router, tls, &service.draining).await;
+    if let Some(cache) = cache {
+        // What waits to be written is written, whoever still holds it.
+        cache.close();
+    }
+    served
 }
 
 /// Runs the command line `arguments`, the program's name first, to its end, and returns the exit status: 0 done, 1 failed,

@@ -4,7 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cache::LEAST_BYTES;
 use super::failure::ServeError;
+
+/// One in a quarter of an hour; at less, a client would be told to come back another day.
+const LEAST_RATE: f64 = 0.001;
 
 /// A model to be served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +62,22 @@ pub struct Settings {
     pub header_timeout: Duration,
     /// How long requests that run may go on when the service ends.
     pub drain: Duration,
+    /// Most bytes of memory for rows that were computed before; 0 for none.
+    pub cache_bytes: u64,
+    /// A file for rows that were computed before, which outlives the service.
+    pub cache_path: Option<PathBuf>,
+    /// Most bytes of that file.
+    pub cache_disk_bytes: u64,
+    /// Keys that open the routes under `/admin/`, and nothing else; none: there are no such routes.
+    pub admin_keys: Vec<String>,
+    /// Folders below which models may be loaded from while the service runs, besides those given at the start.
+    pub model_roots: Vec<PathBuf>,
+    /// Most bytes of memory for models; those that were not asked for longest go, and come back when they are.
+    pub memory_limit_bytes: Option<u64>,
+    /// Most requests of one client a second; a client is a key, or an address where there are no keys.
+    pub requests_per_second: Option<f64>,
+    /// Most inputs of one client a second.
+    pub inputs_per_second: Option<f64>,
 }
 
 impl Default for Settings {
@@ -82,6 +102,14 @@ impl Default for Settings {
             timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(10),
             drain: Duration::from_secs(30),
+            cache_bytes: 0,
+            cache_path: None,
+            cache_disk_bytes: 1 << 30,
+            admin_keys: Vec::new(),
+            model_roots: Vec::new(),
+            memory_limit_bytes: None,
+            requests_per_second: None,
+            inputs_per_second: None,
         }
     }
 }
@@ -140,7 +168,51 @@ impl Settings {
                 return wrong(setting, "no time at all would refuse everything".to_owned());
             }
         }
+        self.check_operation()
+    }
+
+    /// What is kept, who may change models, how much a client may ask for.
+    fn check_operation(&self) -> Result<(), ServeError> {
+        let wrong = |setting: &str, message: String| Err(ServeError::Setting { setting: setting.to_owned(), message });
+        if self.cache_path.is_some() && self.cache_disk_bytes < LEAST_BYTES {
+            let message =
+                format!("{} is too little for a file of rows; the least is {LEAST_BYTES}", self.cache_disk_bytes);
+            return wrong("--cache-disk-bytes", message);
+        }
+        if self.admin_keys.iter().any(|key| key.trim().is_empty()) {
+            return wrong("--admin-key", "a key is empty; leave it out for a service without admin routes".to_owned());
+        }
+        if self.admin_keys.iter().any(|key| self.api_keys.contains(key)) {
+            let message = "an admin key is an API key as well, so every client could change the models; choose another";
+            return wrong("--admin-key", message.to_owned());
+        }
+        if let Some(root) = self.model_roots.iter().find(|root| !root.is_dir()) {
+            return wrong("--model-root", format!("{} is no folder", root.display()));
+        }
+        if self.memory_limit_bytes == Some(0) {
+            return wrong(
+                "--memory-limit-bytes",
+                "0 leaves no room for any model; leave it out for no limit".to_owned(),
+            );
+        }
+        for (setting, rate) in
+            [("--requests-per-second", self.requests_per_second), ("--inputs-per-second", self.inputs_per_second)]
+        {
+            if let Some(rate) = rate.filter(|rate| !(rate.is_finite() && *rate >= LEAST_RATE)) {
+                return wrong(setting, format!("{rate} is no rate; it has to be a number from {LEAST_RATE} on"));
+            }
+        }
         Ok(())
+    }
+
+    /// Whether models have to be told from each other by what they hold.
+    pub(super) fn wants_hashes(&self) -> bool {
+        self.cache_bytes > 0 || self.cache_path.is_some() || !self.admin_keys.is_empty()
+    }
+
+    /// Whether somebody wants to know what models take.
+    pub(super) fn wants_memory(&self) -> bool {
+        self.memory_limit_bytes.is_some() || !self.admin_keys.is_empty()
     }
 }
 
@@ -190,6 +262,33 @@ mod tests {
         assert_eq!(refused(|settings| settings.max_inputs = 0), "--max-inputs");
         assert_eq!(refused(|settings| settings.api_keys.push(" ".to_owned())), "--api-key");
         assert_eq!(refused(|settings| settings.timeout = Duration::ZERO), "--timeout");
+        assert_eq!(refused(|settings| settings.memory_limit_bytes = Some(0)), "--memory-limit-bytes");
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(refused(|settings| settings.requests_per_second = Some(rate)), "--requests-per-second");
+            assert_eq!(refused(|settings| settings.inputs_per_second = Some(rate)), "--inputs-per-second");
+        }
+    }
+
+    #[test]
+    fn what_would_do_other_than_it_says_is_refused() {
+        let few = |settings: &mut Settings| settings.cache_disk_bytes = 1000;
+        with_model(few).unwrap();
+        assert_eq!(
+            refused(|settings| {
+                few(settings);
+                settings.cache_path = Some(PathBuf::from("rows"));
+            }),
+            "--cache-disk-bytes"
+        );
+        assert_eq!(refused(|settings| settings.admin_keys.push(String::new())), "--admin-key");
+        assert_eq!(
+            refused(|settings| {
+                settings.api_keys = vec!["same".to_owned(), "other".to_owned()];
+                settings.admin_keys = vec!["same".to_owned()];
+            }),
+            "--admin-key"
+        );
+        assert_eq!(refused(|settings| settings.model_roots.push(PathBuf::from("no/such/folder"))), "--model-root");
     }
 
     #[test]

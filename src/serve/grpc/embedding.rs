@@ -12,7 +12,8 @@ use super::protocol::{
 use super::stream;
 use crate::options::{EncodeOptions, Role};
 use crate::serve::failure::Failure;
-use crate::serve::rest::Service;
+use crate::serve::limits::Client;
+use crate::serve::rest::{Service, limits};
 use crate::serve::served::{Inputs, Served};
 use crate::tokenization::{DescribedToken, Truncation};
 
@@ -22,7 +23,8 @@ pub(super) struct EmbeddingService(pub Service);
 #[tonic::async_trait]
 impl Embedding for EmbeddingService {
     async fn embed(&self, request: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
-        Ok(Response::new(embed(&self.0, request.into_inner()).await?))
+        let client = limits::client(request.extensions());
+        Ok(Response::new(embed(&self.0, client, request.into_inner()).await?))
     }
 
     type EmbedStreamStream = ReceiverStream<Result<StreamedResponse, Status>>;
@@ -32,15 +34,19 @@ impl Embedding for EmbeddingService {
         request: Request<Streaming<StreamedRequest>>,
     ) -> Result<Response<Self::EmbedStreamStream>, Status> {
         let deadline = request.extensions().get::<Deadline>().copied();
-        Ok(Response::new(stream::answers(self.0.clone(), request.into_inner(), deadline)))
+        let client = limits::client(request.extensions());
+        Ok(Response::new(stream::answers(self.0.clone(), client, request.into_inner(), deadline)))
     }
 
     async fn tokenize(&self, request: Request<TokenizeRequest>) -> Result<Response<TokenizeResponse>, Status> {
-        let TokenizeRequest { model, texts, without_special_tokens, prompt_name } = request.into_inner();
+        let (_, extensions, request) = request.into_parts();
+        let TokenizeRequest { model, texts, without_special_tokens, prompt_name } = request;
         if texts.is_empty() {
             return Err(Failure::invalid(Some("texts"), "texts is empty; at least one is needed").into());
         }
-        let served = self.0.models.get(unless_empty(&model))?;
+        let client = limits::client(&extensions);
+        self.0.limits.take_inputs(client, texts.len())?;
+        let served = self.0.models.get(unless_empty(&model)).await?;
         let prompt_name = unless_empty(&prompt_name).map(str::to_owned);
         let rows = served.tokenize(texts, prompt_name, !without_special_tokens).await?;
         let texts = rows.into_iter().map(|row| Tokens { tokens: row.into_iter().map(token).collect() });
@@ -62,11 +68,14 @@ impl Embedding for EmbeddingService {
 ///
 /// # Errors
 /// What is wrong with the request; that there is no room or no time; what the model says.
-pub(super) async fn embed(service: &Service, request: EmbedRequest) -> Result<EmbedResponse, Failure> {
-    let served = service.models.get(unless_empty(&request.model))?;
+pub(super) async fn embed(service: &Service, client: Client, request: EmbedRequest) -> Result<EmbedResponse, Failure> {
     let options = options(&request, service.settings.auto_truncate)?;
+    let model = request.model.clone();
+    let inputs = inputs(request)?;
+    service.limits.take_inputs(client, inputs.len())?;
+    let served = service.models.get(unless_empty(&model)).await?;
     served.check_dimensions(options.truncate_dim)?;
-    let embeddings = served.embed(inputs(request)?, options).await?;
+    let embeddings = served.embed(inputs, options).await?;
     service.metrics.answered(&served.name, &embeddings.usage);
     let (dimension, usage) = (embeddings.vectors.ncols(), embeddings.usage);
     // Made row by row in one piece, so nothing is copied.

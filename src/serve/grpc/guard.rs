@@ -10,14 +10,17 @@ use tonic::Status;
 use super::deadline::Deadline;
 use super::{is_grpc, status};
 use crate::serve::failure::Failure;
-use crate::serve::rest::{Service, authorization};
+use crate::serve::rest::{Service, authorization, limits};
 
-/// Lets a request through that has one of the keys, or where there are none.
-pub(super) async fn with_key(State(service): State<Service>, request: Request, next: Next) -> Response {
-    if authorization::admits(&service.settings.api_keys, request.headers()) {
-        return next.run(request).await;
+/// Lets a request through that has one of the keys, or where there are none, and whose client has not asked too often.
+pub(super) async fn with_key(State(service): State<Service>, mut request: Request, next: Next) -> Response {
+    if !authorization::note_client(&service.settings.api_keys, &mut request) {
+        return Status::from(Failure::unauthorized("send the metadata `authorization: Bearer KEY`")).into_http();
     }
-    Status::from(Failure::unauthorized("send the metadata `authorization: Bearer KEY`")).into_http()
+    match service.limits.enter(limits::client(request.extensions())) {
+        Ok(()) => next.run(request).await,
+        Err(failure) => Status::from(failure).into_http(),
+    }
 }
 
 /// Answers what is gRPC, by the deadline of the client and in the time that a request may take. A stream of answers has its

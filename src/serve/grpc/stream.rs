@@ -13,6 +13,7 @@ use super::protocol::{EmbedRequest, StreamedRequest, StreamedResponse};
 use super::{embedding, status};
 use crate::EmbeddingError;
 use crate::serve::failure::Failure;
+use crate::serve::limits::Client;
 use crate::serve::rest::Service;
 
 /// Requests of one stream that are worked on; further ones are not read meanwhile, which holds the client up.
@@ -23,6 +24,7 @@ type Answers = mpsc::Sender<Result<StreamedResponse, Status>>;
 /// The answers to `requests`, in the order in which they are ready.
 pub(super) fn answers(
     service: Service,
+    client: Client,
     requests: Streaming<StreamedRequest>,
     deadline: Option<Deadline>,
 ) -> ReceiverStream<Result<StreamedResponse, Status>> {
@@ -33,7 +35,7 @@ pub(super) fn answers(
             // The client has left, and what it asked for is given up with the future that works on it.
             () = sender.closed() => None,
             end = out_of_time(deadline) => Some(end),
-            end = converse(&service, requests, &sender) => end,
+            end = converse(&service, client, requests, &sender) => end,
         };
         if let Some(end) = end {
             // It fails where the client has left, and then nobody is to be told.
@@ -54,7 +56,12 @@ async fn out_of_time(deadline: Option<Deadline>) -> Status {
 }
 
 /// Reads and answers until there is no more to read; the status that ends the stream, where that is not success.
-async fn converse(service: &Service, mut requests: Streaming<StreamedRequest>, answers: &Answers) -> Option<Status> {
+async fn converse(
+    service: &Service,
+    client: Client,
+    mut requests: Streaming<StreamedRequest>,
+    answers: &Answers,
+) -> Option<Status> {
     let mut running = JoinSet::new();
     // Of the requests that run, so that many large ones do not fill the memory.
     let mut bytes = 0;
@@ -69,7 +76,7 @@ async fn converse(service: &Service, mut requests: Streaming<StreamedRequest>, a
                     let size = request.encoded_len();
                     bytes += size;
                     let service = service.clone();
-                    running.spawn(async move { (answer(&service, request).await, size) });
+                    running.spawn(async move { (answer(&service, client, request).await, size) });
                 }
                 Ok(None) => end = Some(None),
                 Err(said) => end = Some(Some(status::unreadable(said, most_bytes))),
@@ -96,10 +103,10 @@ async fn converse(service: &Service, mut requests: Streaming<StreamedRequest>, a
     }
 }
 
-async fn answer(service: &Service, request: StreamedRequest) -> StreamedResponse {
+async fn answer(service: &Service, client: Client, request: StreamedRequest) -> StreamedResponse {
     // A request without its message is one in which nothing is set.
     let StreamedRequest { id, request } = request;
-    let outcome = match embedding::embed(service, request.unwrap_or_else(EmbedRequest::default)).await {
+    let outcome = match embedding::embed(service, client, request.unwrap_or_else(EmbedRequest::default)).await {
         Ok(response) => Outcome::Response(response),
         Err(failure) => Outcome::Failure(failure.into()),
     };

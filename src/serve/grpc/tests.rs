@@ -31,7 +31,7 @@ async fn service(change: impl FnOnce(&mut Settings)) -> (Router, Service) {
     let mut settings = Settings { models: vec![model], provider: "cpu".to_owned(), ..Settings::default() };
     change(&mut settings);
     let settings = Arc::new(settings);
-    let models = ModelSet::load(&settings).await.unwrap();
+    let models = ModelSet::load(&settings, None).await.unwrap();
     let service = Service::new(settings, Arc::new(models));
     (rest::router(service.clone()).merge(super::router(&service).unwrap()), service)
 }
@@ -70,7 +70,7 @@ async fn a_deadline_ends_the_work() {
     request.headers_mut().insert("grpc-timeout", "300m".parse().unwrap());
     let response = answer(&router, request).await;
     assert_eq!(code(&response), Code::DeadlineExceeded);
-    let (served, start) = (service.models.get(None).unwrap(), Instant::now());
+    let (served, start) = (service.models.get(None).await.unwrap(), Instant::now());
     while served.admission.inside() > 0 {
         assert!(start.elapsed() < Duration::from_secs(15), "it is worked on although nobody waits");
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -24,7 +24,7 @@ const EXAMPLE: &str = "a text";
 /// The document, with this service's own limits.
 pub(super) async fn document(State(service): State<Service>) -> std::result::Result<Json<Value>, OpenAiFailure> {
     let mut document = written().map_err(Failure::from)?;
-    fit(&mut document, &service)?;
+    fit(&mut document, &service).await?;
     Ok(Json(document))
 }
 
@@ -41,8 +41,8 @@ fn written() -> Result<Value> {
 }
 
 /// Writes in what this service knows: its models, what they take, how much it takes at once, whether it has keys.
-fn fit(document: &mut Value, service: &Service) -> std::result::Result<(), Failure> {
-    let default = service.models.get(None)?;
+async fn fit(document: &mut Value, service: &Service) -> std::result::Result<(), Failure> {
+    let default = service.models.get(None).await?;
     let info = default.embedder.model().info();
     let prompts: Vec<Value> = info.prompts.keys().map(|name| json!(name)).chain(std::iter::once(Value::Null)).collect();
     let inputs = service.settings.max_inputs;
@@ -84,8 +84,8 @@ mod tests {
 
     async fn router() -> axum::Router {
         let settings = Arc::new(Settings::default());
-        let models = ModelSet::load(&settings).await.unwrap();
-        crate::serve::rest::router(settings, Arc::new(models))
+        let models = ModelSet::load(&settings, None).await.unwrap();
+        crate::serve::rest::router(Service::new(settings, Arc::new(models)))
     }
 
     /// `(path, method)` of every operation; where there is GET, HEAD answers too.

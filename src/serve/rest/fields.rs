@@ -31,6 +31,14 @@ impl Fields {
         }
     }
 
+    /// A list of strings.
+    pub fn strings(&mut self, key: &'static str) -> Result<Option<Vec<String>>, Failure> {
+        let Some(value) = self.take(key) else { return Ok(None) };
+        let texts = value.as_array().map(|values| values.iter().map(|text| text.as_str().map(str::to_owned)));
+        let texts = texts.and_then(Iterator::collect);
+        texts.map(Some).ok_or_else(|| unlike(key, "a list of strings", &value))
+    }
+
     pub fn boolean(&mut self, key: &'static str) -> Result<Option<bool>, Failure> {
         match self.take(key) {
             None => Ok(None),
@@ -169,6 +177,16 @@ mod tests {
         ] {
             let failure = fields(json!({ "input": value })).inputs("input").unwrap_err();
             assert!(failure.message.contains(says), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn lists_of_strings() {
+        let strings = |value: Value| fields(json!({ "names": value })).strings("names");
+        assert_eq!(strings(json!(["a", "b"])).unwrap(), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(strings(json!(null)).unwrap(), None);
+        for wrong in [json!("a"), json!(["a", 1]), json!({"a": "b"})] {
+            assert!(strings(wrong).unwrap_err().message.contains("names has to be a list of strings"));
         }
     }
 

@@ -17,15 +17,16 @@ pub(super) async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
-/// `GET /ready`: models are loaded; there is no listening without them. Not ready any more once the service is to end.
+/// `GET /ready`: models are loaded, or will be when they are asked for; there is no listening without them. Not ready any more
+/// once the service is to end.
 pub(super) async fn ready(State(service): State<Service>) -> Response {
-    let names: Vec<String> = service.models.all().iter().map(|served| served.name.clone()).collect();
+    let names: Vec<String> = service.models.describe().into_iter().map(|model| model.name).collect();
     let ready = !service.draining.has_begun();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"ready": ready, "models": names}))).into_response()
 }
 
-/// `GET /health`: every model embeds a word.
+/// `GET /health`: every model that is loaded embeds a word.
 pub(super) async fn health(State(service): State<Service>) -> Response {
     for served in service.models.all() {
         let outcome = served.embedder.encode_async(vec!["health".to_owned()], Default::default()).await;

@@ -1,10 +1,12 @@
 //! The routes.
 
+mod admin;
 pub(super) mod authorization;
 mod body;
 mod document;
 mod fields;
 mod health;
+pub(super) mod limits;
 mod openai;
 mod pages;
 mod samples;
@@ -16,10 +18,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use super::draining::Draining;
 use super::failure::Failure;
+use super::limits::RateLimits;
 use super::metrics::Metrics;
 use super::models::ModelSet;
 use super::settings::Settings;
@@ -31,11 +34,14 @@ pub(crate) struct Service {
     pub models: Arc<ModelSet>,
     pub metrics: Arc<Metrics>,
     pub draining: Draining,
+    pub limits: Arc<RateLimits>,
 }
 
 impl Service {
     pub fn new(settings: Arc<Settings>, models: Arc<ModelSet>) -> Self {
-        Self { settings, models, metrics: Arc::new(Metrics::new()), draining: Draining::new() }
+        let limits = Arc::new(RateLimits::new(&settings));
+        let metrics = Arc::new(Metrics::new(&models));
+        Self { settings, models, metrics, draining: Draining::new(), limits }
     }
 }
 
@@ -51,6 +57,7 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/info", get(tei::info))
         .route("/metrics", get(health::metrics))
         .route("/status.json", get(status::status))
+        .layer(middleware::from_fn_with_state(service.clone(), limits::check))
         .layer(middleware::from_fn_with_state(service.clone(), authorization::check));
     let public = Router::new()
         .route("/", get(pages::status))
@@ -61,9 +68,21 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/ready", get(health::ready));
     guarded
         .merge(public)
+        .merge(admin_routes(&service))
         .method_not_allowed_fallback(health::wrong_method)
         .fallback(health::no_such_route)
         .with_state(service)
+}
+
+/// None at all where nobody has a key for them.
+fn admin_routes(service: &Service) -> Router<Service> {
+    if service.settings.admin_keys.is_empty() {
+        return Router::new();
+    }
+    Router::new()
+        .route("/admin/models", get(admin::models).post(admin::change))
+        .route("/admin/models/{name}", delete(admin::unload))
+        .layer(middleware::from_fn_with_state(service.clone(), authorization::check_admin))
 }
 
 /// A failure in the words of the API that `path` belongs to.

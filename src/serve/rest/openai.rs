@@ -12,11 +12,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Service, body};
+use super::{Service, body, limits};
 use crate::embedder::Embeddings;
 use crate::options::EncodeOptions;
 use crate::serve::failure::{Failure, Kind};
-use crate::serve::served::Served;
+use crate::serve::slot::Description;
 use crate::tokenization::Truncation;
 
 /// How vectors are written.
@@ -60,6 +60,7 @@ impl IntoResponse for OpenAiFailure {
 
 /// `POST /v1/embeddings`.
 pub(super) async fn embeddings(State(service): State<Service>, request: Request) -> Result<Response, OpenAiFailure> {
+    let client = limits::client(request.extensions());
     let mut fields = body::read(&service, request).await?;
     let (inputs, _) = fields.inputs("input")?;
     let model = fields.string("model")?;
@@ -71,7 +72,8 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
     // Whom the caller works for: nothing is kept of it.
     fields.string("user")?;
     fields.finish()?;
-    let served = service.models.get(model.as_deref())?;
+    service.limits.take_inputs(client, inputs.len())?;
+    let served = service.models.get(model.as_deref()).await?;
     served.check_dimensions(dimensions)?;
     let options = EncodeOptions {
         truncate_dim: dimensions,
@@ -123,7 +125,7 @@ fn written(model: &str, embeddings: &Embeddings, encoding: Encoding) -> String {
 
 /// `GET /v1/models`.
 pub(super) async fn models(State(service): State<Service>) -> Json<Value> {
-    let models: Vec<Value> = service.models.all().iter().map(|served| described(served)).collect();
+    let models: Vec<Value> = service.models.describe().iter().map(described).collect();
     Json(json!({"object": "list", "data": models}))
 }
 
@@ -134,11 +136,11 @@ pub(super) async fn model(
 ) -> Result<Json<Value>, OpenAiFailure> {
     let Path(name) = name
         .map_err(|error| Failure::invalid(None, format!("the model's name cannot be read: {}", error.body_text())))?;
-    Ok(Json(described(&*service.models.get(Some(&name))?)))
+    Ok(Json(described(&service.models.described(&name)?)))
 }
 
-fn described(served: &Served) -> Value {
-    json!({"id": served.name, "object": "model", "created": served.since, "owned_by": "oxembed"})
+fn described(model: &Description) -> Value {
+    json!({"id": model.name, "object": "model", "created": model.since, "owned_by": "oxembed"})
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Service, body};
+use super::{Service, body, limits};
 use crate::options::EncodeOptions;
 use crate::serve::failure::{Failure, Kind};
 use crate::serve::served::Inputs;
@@ -47,6 +47,7 @@ impl IntoResponse for TeiFailure {
 
 /// `POST /embed`: a list of vectors.
 pub(super) async fn embed(State(service): State<Service>, request: Request) -> Result<Response, TeiFailure> {
+    let client = limits::client(request.extensions());
     let mut fields = body::read(&service, request).await?;
     let (inputs, _) = fields.inputs("inputs")?;
     let truncate = fields.boolean("truncate")?.unwrap_or(service.settings.auto_truncate);
@@ -58,7 +59,8 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
     // Sent by huggingface_hub, where it is asked for.
     fields.one_of("encoding_format", &["float"])?;
     fields.finish()?;
-    let served = service.models.get(None)?;
+    service.limits.take_inputs(client, inputs.len())?;
+    let served = service.models.get(None).await?;
     served.check_dimensions(dimensions)?;
     let options = EncodeOptions {
         prompt_name,
@@ -79,6 +81,7 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
 
 /// `POST /tokenize`: the tokens of each input.
 pub(super) async fn tokenize(State(service): State<Service>, request: Request) -> Result<Json<Value>, TeiFailure> {
+    let client = limits::client(request.extensions());
     let mut fields = body::read(&service, request).await?;
     let (inputs, _) = fields.inputs("inputs")?;
     let special = fields.boolean("add_special_tokens")?.unwrap_or(true);
@@ -87,7 +90,8 @@ pub(super) async fn tokenize(State(service): State<Service>, request: Request) -
     let Inputs::Texts(texts) = inputs else {
         return Err(Failure::invalid(Some("inputs"), "inputs are token ids already; send texts").into());
     };
-    let tokens = service.models.get(None)?.tokenize(texts, prompt_name, special).await?;
+    service.limits.take_inputs(client, texts.len())?;
+    let tokens = service.models.get(None).await?.tokenize(texts, prompt_name, special).await?;
     let rows: Vec<Vec<Value>> = tokens
         .into_iter()
         .map(|row| {
@@ -103,7 +107,7 @@ pub(super) async fn tokenize(State(service): State<Service>, request: Request) -
 
 /// `GET /info`.
 pub(super) async fn info(State(service): State<Service>) -> Result<Json<Value>, TeiFailure> {
-    let (served, settings) = (service.models.get(None)?, &service.settings);
+    let (served, settings) = (service.models.get(None).await?, &service.settings);
     let info = served.embedder.model().info();
     Ok(Json(json!({
         "model_id": served.name,
