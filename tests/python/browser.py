@@ -76,12 +76,19 @@ class Page:
             time.sleep(0.05)
         return value
 
-    def picture(self, *, dark: bool, width: int, height: int) -> bytes:
-        """The page as a PNG file."""
+    def picture(self, *, dark: bool, width: int) -> bytes:
+        """The whole page as a PNG file."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1.5, mobile=False)
+        self.call("Emulation.setScrollbarsHidden", hidden=True)
+        # Low, so that the page is higher; then as high as the page.
+        self._resize(width, 100)
+        self._resize(width, self.evaluate("document.documentElement.scrollHeight"))
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
+
+    def _resize(self, width: int, height: int) -> None:
+        size: dict[str, object] = {"width": width, "height": height, "deviceScaleFactor": 1.5, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def _call(self, method: str, *, session: str | None = None, **parameters: object) -> dict[str, Any]:
         self._number += 1

@@ -19,7 +19,7 @@ import browser
 from servers import Server, serving
 
 SECONDS = 60
-WIDTH, HEIGHT = 1280, 560
+WIDTH = 1280
 WORDS = Path(__file__).resolve().parents[2].joinpath("data", "short_texts.txt").read_text(encoding="utf-8").splitlines()
 
 
@@ -51,7 +51,7 @@ def main() -> int:
             thread.start()
         time.sleep(SECONDS)
         for name, dark in (("light", False), ("dark", True)):
-            picture = page.picture(dark=dark, width=WIDTH, height=HEIGHT)
+            picture = page.picture(dark=dark, width=WIDTH)
             (folder / f"serve_status_{name}.png").write_bytes(picture)
         stop.set()
         for thread in threads:
