@@ -92,15 +92,19 @@ def serving(*arguments: str, variables: dict[str, str] | None = None) -> Iterato
     )
     assert process.stderr is not None
     log: list[str] = []
-    try:
-        url = _address(process.stderr, log)
-        reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
-        reader.start()
-        yield Server(process, url, log)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
+    reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
+    # Closed here, once it was read to its end: else that is left to the garbage collector, which complains.
+    with process.stderr:
+        try:
+            url = _address(process.stderr, log)
+            reader.start()
+            yield Server(process, url, log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if reader.ident is not None:
+                reader.join()
 
 
 def _address(lines: Iterator[str], log: list[str]) -> str:

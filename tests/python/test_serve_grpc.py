@@ -236,10 +236,9 @@ def test_methods_and_services_that_there_are_not(client: Any) -> None:
 
 
 def test_a_stream_answers_what_is_ready(client: Any, mini: Embedder) -> None:
-    many, one = list(texts_of(1500)), "a small one"
+    many, one = list(texts_of(500)), "a small one"
     stream = Conversation(client)
     stream.ask(2**64 - 1, request(*many))
-    time.sleep(0.3)
     stream.ask(1, request(one))
     first = next(stream.answers)
     assert (first.id, first.WhichOneof("outcome")) == (1, "response")
@@ -334,8 +333,9 @@ def test_what_is_cancelled_is_given_up(server: Server, client: Any) -> None:
 
 def test_a_client_whose_connection_breaks_is_given_up(server: Server) -> None:
     with connected(server) as client:
-        client.Embed.future(large())
+        call = client.Embed.future(large())
         wait_for(lambda: waiting(server)[0] == LARGE)
+    assert call.done(), "the channel was closed, and its call goes on"
     server.wait_until_idle(15)
 
 
@@ -424,12 +424,12 @@ def test_reflection_has_what_protoc_makes_of_the_file(client: Any) -> None:
 
 
 def test_the_end_answers_what_was_asked_and_says_that_it_is_one() -> None:
-    with serving("--provider", "cpu") as server, connected(server) as client:
+    with serving("--provider", "cpu", "--drain", "200") as server, connected(server) as client:
         health = health_pb2_grpc.HealthStub(client.channel)
         watch = health.Watch(health_pb2.HealthCheckRequest(service=SERVICE))
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         idle, busy = Conversation(client), Conversation(client)
-        texts = texts_of(1000)
+        texts = texts_of(300)
         busy.ask(1, request(*texts))
         alone = client.Embed.future(request(*texts))
         wait_for(lambda: waiting(server) == [2 * len(texts)])
@@ -443,5 +443,5 @@ def test_the_end_answers_what_was_asked_and_says_that_it_is_one() -> None:
         error = refused(next, busy.answers)
         assert (error.code(), "is stopping" in error.details()) == (StatusCode.UNAVAILABLE, True)
         assert len(alone.result().values) == len(texts) * 384
-        ending.join(timeout=15)
+        ending.join(timeout=60)
         assert ended == [0]
