@@ -6,20 +6,23 @@ import json
 import os
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from oxembed import Embedder
 
-_LISTENING = re.compile(r"listening on (http://\S+)")
+_LISTENING = re.compile(r"listening on (https?://\S+)")
 
 
 @dataclass
@@ -41,6 +44,12 @@ class Server:
     process: subprocess.Popen[str]
     url: str
     log: list[str] = field(default_factory=list)
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def place(self) -> str:
+        """Its host and port, as gRPC's channels take them."""
+        return urlsplit(self.url).netloc
 
     def ask(
         self,
@@ -59,11 +68,23 @@ class Server:
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=60, context=self.tls) as response:
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, dict(error.headers), error.read())
+
+    def wait_until_idle(self, seconds: float = 30) -> None:
+        """Until no text waits or runs, as the metrics say."""
+        deadline = time.monotonic() + seconds
+        while True:
+            lines = self.ask("/metrics").body.decode().splitlines()
+            counts = [line.split()[1] for line in lines if line.startswith("oxembed_queued_inputs{")]
+            assert counts, "there is no such metric"
+            if set(counts) == {"0"}:
+                return
+            assert time.monotonic() < deadline, f"{counts} texts still wait"
+            time.sleep(0.1)
 
     def stop(self) -> int:
         """Ask it to end; its exit status."""
@@ -81,17 +102,18 @@ def serving(*arguments: str, variables: dict[str, str] | None = None) -> Iterato
     assert process.stderr is not None
     log: list[str] = []
     reader = threading.Thread(target=log.extend, args=(process.stderr,), daemon=True)
-    try:
-        url = _address(process.stderr, log)
-        reader.start()
-        yield Server(process, url, log)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait()
-        if reader.is_alive():
-            reader.join()
-        process.stderr.close()
+    # Closed here, once it was read to its end: else that is left to the garbage collector, which complains.
+    with process.stderr:
+        try:
+            url = _address(process.stderr, log)
+            reader.start()
+            yield Server(process, url, log)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            if reader.ident is not None:
+                reader.join()
 
 
 def _address(lines: Iterator[str], log: list[str]) -> str:
