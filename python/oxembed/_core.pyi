@@ -23,6 +23,7 @@ __all__ = [
     "provider_table",
     "quantize",
     "read_calibration",
+    "serve",
 ]
 
 FULL_BATCH: int
@@ -122,3 +123,4 @@ def quantize(
     progress: Callable[[str, int, int], object] | None,
 ) -> str: ...
 def read_calibration(path: str) -> list[tuple[str, str]]: ...
+def serve(arguments: list[str], find: Callable[[str], tuple[str, str]], default: str) -> int: ...

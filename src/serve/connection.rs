@@ -1,25 +1,43 @@
 //! Sockets: who may connect for how long, HTTP/1 and HTTP/2 told apart, and an end that lets requests finish.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use super::failure::ServeError;
+use super::metrics::Metrics;
+use super::patience::{Activity, Connection, Impatience, RunningBody, Watched, drive};
 use super::settings::Settings;
 
 /// What a client says first that speaks HTTP/2 without being asked.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests of one HTTP/2 connection at a time.
 const STREAMS: u32 = 256;
+/// Streams that a client may have taken back before they were looked at ("rapid reset"), and that we have refused for what
+/// they did wrong. With one more the connection is over.
+const TAKEN_BACK: usize = 20;
+const REFUSED: usize = 1024;
+/// Most bytes of a request's head, most of its fields: 431 beyond.
+const HEAD_BYTES: u32 = 32 << 10;
+const HEAD_FIELDS: usize = 100;
+/// Most bytes that wait in the socket's buffers of one connection. Also most of a head that is not at its end.
+const BUFFER: usize = 64 << 10;
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 /// How long to wait where the system refuses a socket, for want of file descriptors mostly.
@@ -54,9 +72,10 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Runtime`] where signals cannot be listened to.
-    pub async fn serve(self, router: Router) -> Result<(), ServeError> {
-        let graceful = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(self.settings.max_connections));
+    pub async fn serve(self, router: Router, metrics: Arc<Metrics>) -> Result<(), ServeError> {
+        let Self { socket, settings, .. } = self;
+        let room = Arc::new(Semaphore::new(settings.max_connections));
+        let (stopping, is_stopping) = watch::channel(false);
         let mut stop = std::pin::pin!(told_to_stop()?);
         loop {
             let permit = tokio::select! {
@@ -65,7 +84,7 @@ impl Listener {
                 () = &mut stop => break,
             };
             let stream = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+                accepted = socket.accept() => accepted,
                 () = &mut stop => break,
             };
             let stream = match stream {
@@ -76,45 +95,134 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, settings, watcher) = (router.clone(), Arc::clone(&self.settings), graceful.watcher());
+            let (router, settings, stop) = (router.clone(), Arc::clone(&settings), is_stopping.clone());
+            let open = Open::new(&metrics);
             tokio::spawn(async move {
                 let _permit = permit;
-                if let Err(error) = answer(stream, router, &settings, watcher).await {
-                    tracing::debug!(%error, "a connection ended early");
+                match answer(stream, router, &settings, stop).await {
+                    Ok(None) => {}
+                    Ok(Some(reason)) => open.0.closed(reason.name()),
+                    Err(error) => tracing::debug!(%error, "a connection ended early"),
                 }
             });
         }
-        drop(self.socket);
-        tracing::info!(seconds = self.settings.drain.as_secs(), "stopping; requests that run may come to their end");
-        if timeout(self.settings.drain, graceful.shutdown()).await.is_err() {
+        drop(socket);
+        tracing::info!(seconds = settings.drain.as_secs(), "stopping; requests that run may come to their end");
+        // Nobody is left to hear it where all connections have ended.
+        let _ = stopping.send(true);
+        let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
+        if timeout(settings.drain, room.acquire_many(all)).await.is_err() {
             tracing::warn!("some requests were still running and are given up");
         }
         Ok(())
     }
 }
 
+/// A connection that is counted while it is open.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.accepted.inc();
+        metrics.connections.inc();
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why it was closed on the client, if it was.
 async fn answer(
     stream: TcpStream,
     router: Router,
     settings: &Settings,
-    watcher: hyper_util::server::graceful::Watcher,
-) -> Result<(), Error> {
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<Impatience>, Error> {
     stream.set_nodelay(true)?;
-    let is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)).await??;
-    let service = TowerToHyperService::new(router);
-    let stream = TokioIo::new(stream);
-    if is_http2 {
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(PING);
-        watcher.watch(builder.serve_connection(stream, service)).await?;
-    } else {
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
-        watcher.watch(builder.serve_connection(stream, service)).await?;
+    let is_http2 = tokio::select! {
+        is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)) => is_http2,
+        () = stopped(&mut stop) => return Ok(None),
+    };
+    match is_http2 {
+        Ok(is_http2) => Ok(converse(stream, is_http2?, router, settings, stop).await?),
+        Err(_) => Ok(Some(Impatience::SlowHead)),
     }
-    Ok(())
+}
+
+/// Done when the service ends.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // Without the sender the service is gone already.
+    let _ = stop.wait_for(|is_stopping| *is_stopping).await;
+}
+
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    is_http2: bool,
+    router: Router,
+    settings: &Settings,
+    mut stop: watch::Receiver<bool>,
+) -> Result<Option<Impatience>, hyper::Error> {
+    let activity = Activity::new(settings, !is_http2);
+    let service = Counted { router: TowerToHyperService::new(router), activity: Arc::clone(&activity) };
+    let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let stop = stopped(&mut stop);
+    if is_http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING).max_concurrent_streams(STREAMS);
+        builder.max_pending_accept_reset_streams(TAKEN_BACK).max_local_error_reset_streams(REFUSED);
+        builder.max_header_list_size(HEAD_BYTES);
+        drive(builder.serve_connection(stream, service), &activity, stop).await
+    } else {
+        let mut builder = http1::Builder::new();
+        // Of the time for a head `patience` takes care.
+        builder.timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEAD_FIELDS);
+        builder.max_header_size(HEAD_BYTES as usize).max_buf_size(BUFFER);
+        drive(builder.serve_connection(stream, service), &activity, stop).await
+    }
+}
+
+type Socket<S> = TokioIo<Watched<S>>;
+
+impl<S> Connection for http1::Connection<Socket<S>, Counted>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Connection for http2::Connection<Socket<S>, Counted, TokioExecutor>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The routes, with the requests of a connection counted while they run.
+struct Counted {
+    router: TowerToHyperService<Router>,
+    activity: Arc<Activity>,
+}
+
+impl Service<Request<Incoming>> for Counted {
+    type Response = Response<RunningBody<Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let running = self.activity.request();
+        let answer = self.router.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| RunningBody { body, running })) })
+    }
 }
 
 /// Looks at the first bytes, without taking them, until they tell.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::admission::Admission;
 use super::failure::Failure;
+use super::observation;
 use crate::embedder::{Embedder, Embeddings};
 use crate::options::EncodeOptions;
 
@@ -51,6 +52,7 @@ impl Served {
                 format!("{count} inputs are more than the {} of one request; send them in several", self.max_inputs);
             return Err(Failure::invalid(Some("input"), message));
         }
+        observation::asked(&self.name, count);
         let _admitted = self.admission.enter(count)?;
         let work = async {
             match inputs {
@@ -59,7 +61,11 @@ impl Served {
             }
         };
         match tokio::time::timeout(self.timeout, work).await {
-            Ok(outcome) => Ok(outcome?),
+            Ok(outcome) => {
+                let embeddings = outcome?;
+                observation::embedded(&embeddings.usage);
+                Ok(embeddings)
+            }
             Err(_) => Err(Failure::timed_out(self.timeout)),
         }
     }

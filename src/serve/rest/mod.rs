@@ -15,6 +15,7 @@ use axum::routing::{get, post};
 
 use super::metrics::Metrics;
 use super::models::ModelSet;
+use super::observation::{Observer, observe};
 use super::settings::Settings;
 
 /// What every route can see.
@@ -26,8 +27,8 @@ pub(crate) struct Service {
 }
 
 /// All routes, the public ones of health among them.
-pub(crate) fn router(settings: Arc<Settings>, models: Arc<ModelSet>) -> Router {
-    let service = Service { settings, models, metrics: Arc::new(Metrics::new()) };
+pub(crate) fn router(settings: Arc<Settings>, models: Arc<ModelSet>, observer: Arc<Observer>) -> Router {
+    let service = Service { settings, models, metrics: Arc::clone(&observer.metrics) };
     let guarded = Router::new()
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(openai::models))
@@ -43,5 +44,6 @@ pub(crate) fn router(settings: Arc<Settings>, models: Arc<ModelSet>) -> Router {
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready));
-    guarded.merge(public).fallback(health::no_such_route).with_state(service)
+    let all = guarded.merge(public).fallback(health::no_such_route).with_state(service);
+    all.layer(middleware::from_fn_with_state(observer, observe))
 }
