@@ -602,6 +602,21 @@ lint: benches-lint
 benches-lint: .make/venv ## rustfmt and clippy of the benches in Rust
 	@$(CHECK) rustfmt-benches $(CARGO) fmt --check $(BENCHES)
 	@$(CHECK) clippy-benches $(CARGO) clippy $(LOCKED) $(BENCHES) --target-dir target --all-targets -- -D warnings
+	@$(CHECK) rustfmt-load $(CARGO) fmt --check $(LOAD)
+	@$(CHECK) clippy-load $(CARGO) clippy $(LOCKED) $(LOAD) --target-dir target --all-targets -- -D warnings
+
+# The load generator, a crate of its own, which needs nothing of oxembed.
+LOAD := --manifest-path benches/load/Cargo.toml
+
+.PHONY: serve-bench
+serve-bench: .make/tools .make/package ## measure the service against the library and others' servers; writes .bench/serve.json
+	@$(RUN_PYTHON) benches/python/serve.py --json .bench/serve.json
+
+SERVE_MINUTES ?= 30
+
+.PHONY: serve-endurance
+serve-endurance: .make/tools .make/package ## all kinds of clients at the service for SERVE_MINUTES=30; every vector is checked
+	@$(RUN_PYTHON) benches/python/serve_endurance.py --minutes '$(SERVE_MINUTES)' --json .bench/serve_endurance.json
 
 # The names of benches that are run: CRITERION_ONLY=pooling
 CRITERION_ONLY ?=

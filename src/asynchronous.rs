@@ -109,7 +109,7 @@ impl Embedder {
 
     /// Runs the batches of a call.
     async fn finish_async(&self, call: PreparedCall, stop: &StopOnDrop) -> Result<Embeddings> {
-        let PreparedCall { mut works, mut rows, usage } = call;
+        let PreparedCall { mut works, mut rows, mut usage } = call;
         let stages = &self.forward().stages;
         if works.len() == 1 && self.pool().is_idle() {
             match self.run_alone(works.remove(0), stop).await? {
@@ -130,7 +130,8 @@ impl Embedder {
                 rows.place(&output);
                 clock.lap(Stage::Pool);
             }
-            stages.add(Stage::Wait, ticket.waited());
+            usage.waiting = ticket.waited();
+            stages.add(Stage::Wait, usage.waiting);
         }
         stages.call(usage.inputs, usage.truncated_inputs);
         rows.finish(usage)

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 
@@ -80,6 +80,11 @@ impl CallRows {
             }
         }
         self.done
+    }
+
+    /// Time since the call began.
+    pub fn elapsed(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// What the texts take, by the tokens of those that are computed.

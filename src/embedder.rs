@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ndarray::Array2;
 
@@ -200,8 +200,8 @@ impl Embedder {
     pub fn encode_watched(&self, texts: &[&str], options: &EncodeOptions, watch: &mut Watch<'_>) -> Result<Embeddings> {
         let stages = &self.inner.forward.stages;
         let mut clock = Stopwatch::start(stages);
-        let PreparedCall { works, mut rows, usage } = self.prepare(texts, options, &mut clock, watch)?;
-        self.run(works, &mut rows, &mut clock, watch)?;
+        let PreparedCall { works, mut rows, mut usage } = self.prepare(texts, options, &mut clock, watch)?;
+        usage.waiting = self.run(works, &mut rows, &mut clock, watch)?;
         stages.call(usage.inputs, usage.truncated_inputs);
         rows.finish(usage)
     }
@@ -264,6 +264,7 @@ impl Embedder {
         };
         let works = plan.into_iter().map(work).collect();
         clock.lap(Stage::Plan);
+        let usage = Usage { preparation: rows.elapsed(), ..usage };
         Ok(PreparedCall { works, rows, usage })
     }
 
@@ -278,14 +279,14 @@ impl Embedder {
         HealthStatus { healthy, message, latency: start.elapsed() }
     }
 
-    /// Runs the batches and places their rows.
+    /// Runs the batches and places their rows; returns how long they waited for a thread.
     fn run(
         &self,
         works: Vec<BatchWork>,
         rows: &mut CallRows,
         clock: &mut Stopwatch<'_>,
         watch: &mut Watch<'_>,
-    ) -> Result<()> {
+    ) -> Result<Duration> {
         let stages = &self.inner.forward.stages;
         if let [work] = works.as_slice()
             && let Some(mut worker) = self.free_worker()
@@ -300,7 +301,7 @@ impl Embedder {
             clock.skip();
             rows.place(&output);
             clock.lap(Stage::Pool);
-            return Ok(());
+            return Ok(Duration::ZERO);
         }
         let mut done = 0;
         let waited = self.inner.pool.run(works, &mut |arrived| {
@@ -312,7 +313,7 @@ impl Embedder {
             watch(done)
         })?;
         stages.add(Stage::Wait, waited);
-        Ok(())
+        Ok(waited)
     }
 
     pub(crate) fn pool(&self) -> &Pool<Forward> {

@@ -41,4 +41,8 @@ pub struct Usage {
     pub truncated_inputs: usize,
     /// Wall time.
     pub duration: Duration,
+    /// Of that, until the texts were tokens in batches.
+    pub preparation: Duration,
+    /// Of that, while none of the batches was being worked on: there was no free thread.
+    pub waiting: Duration,
 }

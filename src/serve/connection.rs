@@ -1,13 +1,19 @@
 //! Sockets: who may connect for how long, HTTP/1 and HTTP/2 told apart, and an end that lets requests finish.
 
+use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::Service;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -17,7 +23,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::draining::Draining;
 use super::failure::ServeError;
+use super::metrics::Metrics;
+use super::patience::{Activity, Connection, Impatience, RunningBody, Watched, drive};
 use super::peer::WithPeer;
+use super::rest;
 use super::settings::Settings;
 use super::tls::{self, Tls};
 
@@ -25,6 +34,15 @@ use super::tls::{self, Tls};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests of one HTTP/2 connection at a time.
 const STREAMS: u32 = 256;
+/// Streams that a client may have taken back before they were looked at ("rapid reset"), and that we have refused for what
+/// they did wrong. With one more the connection is over.
+const TAKEN_BACK: usize = 20;
+const REFUSED: usize = 1024;
+/// Most bytes of a request's head, most of its fields: 431 beyond.
+const HEAD_BYTES: u32 = 32 << 10;
+const HEAD_FIELDS: usize = 100;
+/// Most bytes that wait in the socket's buffers of one connection. Also most of a head that is not at its end.
+const BUFFER: usize = 64 << 10;
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 /// How long to wait where the system refuses a socket, for want of file descriptors mostly.
@@ -59,11 +77,11 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Runtime`] where signals cannot be listened to.
-    pub async fn serve(self, router: Router, tls: Option<Tls>, draining: &Draining) -> Result<(), ServeError> {
+    pub async fn serve(self, router: Router, tls: Option<Tls>, service: &rest::Service) -> Result<(), ServeError> {
+        let Self { socket, settings, .. } = self;
         let tls = tls.map(Arc::new);
         let _rereading = tls.as_ref().map(tls::reread_when_told).transpose()?;
-        let graceful = GracefulShutdown::new();
-        let room = Arc::new(Semaphore::new(self.settings.max_connections));
+        let room = Arc::new(Semaphore::new(settings.max_connections));
         let mut stop = std::pin::pin!(told_to_stop()?);
         loop {
             let permit = tokio::select! {
@@ -72,7 +90,7 @@ impl Listener {
                 () = &mut stop => break,
             };
             let stream = tokio::select! {
-                accepted = self.socket.accept() => accepted,
+                accepted = socket.accept() => accepted,
                 () = &mut stop => break,
             };
             let stream = match stream {
@@ -83,70 +101,154 @@ impl Listener {
                     continue;
                 }
             };
-            let (router, settings, watcher) = (router.clone(), Arc::clone(&self.settings), graceful.watcher());
+            let (router, settings, draining) = (router.clone(), Arc::clone(&settings), service.draining.clone());
             let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+            let open = Open::new(&service.metrics);
             tokio::spawn(async move {
                 let _permit = permit;
-                if let Err(error) = answer(stream, acceptor, router, &settings, watcher).await {
-                    tracing::debug!(%error, "a connection ended early");
+                match answer(stream, acceptor, router, &settings, &draining).await {
+                    Ok(None) => {}
+                    Ok(Some(reason)) => open.0.closed(reason.name()),
+                    Err(error) => tracing::debug!(%error, "a connection ended early"),
                 }
             });
         }
-        drop(self.socket);
-        draining.begin();
-        tracing::info!(seconds = self.settings.drain.as_secs(), "stopping; requests that run may come to their end");
-        if timeout(self.settings.drain, graceful.shutdown()).await.is_err() {
+        drop(socket);
+        service.draining.begin();
+        tracing::info!(seconds = settings.drain.as_secs(), "stopping; requests that run may come to their end");
+        let all = u32::try_from(settings.max_connections).unwrap_or(u32::MAX);
+        if timeout(settings.drain, room.acquire_many(all)).await.is_err() {
             tracing::warn!("some requests were still running and are given up");
         }
         Ok(())
     }
 }
 
+/// A connection that is counted while it is open.
+struct Open(Arc<Metrics>);
+
+impl Open {
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.accepted.inc();
+        metrics.connections.inc();
+        Self(Arc::clone(metrics))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why it was closed on the client, if it was.
 async fn answer(
     stream: TcpStream,
     acceptor: Option<TlsAcceptor>,
     router: Router,
     settings: &Settings,
-    watcher: Watcher,
-) -> Result<(), Error> {
+    draining: &Draining,
+) -> Result<Option<Impatience>, Error> {
     stream.set_nodelay(true)?;
-    let peer = stream.peer_addr()?.ip();
-    match acceptor {
-        None => {
-            let is_http2 = timeout(settings.header_timeout, speaks_http2(&stream)).await??;
-            converse(stream, peer, is_http2, router, settings, watcher).await
-        }
-        Some(acceptor) => {
-            let stream = timeout(settings.header_timeout, tls::shake_hands(&acceptor, stream)).await??;
+    let router = WithPeer::new(router, stream.peer_addr()?.ip());
+    let Some(acceptor) = acceptor else {
+        return match soon(speaks_http2(&stream), settings, draining).await {
+            Soon::Done(is_http2) => Ok(converse(stream, is_http2?, router, settings, draining).await?),
+            Soon::Late => Ok(Some(Impatience::SlowHead)),
+            Soon::Stopped => Ok(None),
+        };
+    };
+    match soon(tls::shake_hands(&acceptor, stream), settings, draining).await {
+        Soon::Done(stream) => {
+            let stream = stream?;
             // What they agreed on; a client that offers nothing speaks HTTP/1.
             let is_http2 = stream.get_ref().1.alpn_protocol() == Some(tls::HTTP2);
-            converse(stream, peer, is_http2, router, settings, watcher).await
+            Ok(converse(stream, is_http2, router, settings, draining).await?)
         }
+        Soon::Late => Ok(Some(Impatience::SlowHead)),
+        Soon::Stopped => Ok(None),
+    }
+}
+
+/// What becomes of the beginning of a connection.
+enum Soon<T> {
+    Done(T),
+    Late,
+    Stopped,
+}
+
+/// Waits for what a client has to do first, as long as it may take, or until the service ends.
+async fn soon<T>(first: impl Future<Output = T>, settings: &Settings, draining: &Draining) -> Soon<T> {
+    tokio::select! {
+        outcome = timeout(settings.header_timeout, first) => outcome.map_or(Soon::Late, Soon::Done),
+        () = draining.begun() => Soon::Stopped,
     }
 }
 
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    peer: IpAddr,
     is_http2: bool,
-    router: Router,
+    router: WithPeer<Router>,
     settings: &Settings,
-    watcher: Watcher,
-) -> Result<(), Error> {
-    let service = TowerToHyperService::new(WithPeer::new(router, peer));
-    let stream = TokioIo::new(stream);
+    draining: &Draining,
+) -> Result<Option<Impatience>, hyper::Error> {
+    let activity = Activity::new(settings, !is_http2);
+    let service = Counted { router: TowerToHyperService::new(router), activity: Arc::clone(&activity) };
+    let stream = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let stop = draining.begun();
     if is_http2 {
-        let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(PING);
-        watcher.watch(builder.serve_connection(stream, service)).await?;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new()).keep_alive_interval(PING).max_concurrent_streams(STREAMS);
+        builder.max_pending_accept_reset_streams(TAKEN_BACK).max_local_error_reset_streams(REFUSED);
+        builder.max_header_list_size(HEAD_BYTES);
+        drive(builder.serve_connection(stream, service), &activity, stop).await
     } else {
-        let mut builder = hyper::server::conn::http1::Builder::new();
-        builder.timer(TokioTimer::new()).header_read_timeout(settings.header_timeout);
-        watcher.watch(builder.serve_connection(stream, service)).await?;
+        let mut builder = http1::Builder::new();
+        // Of the time for a head `patience` takes care.
+        builder.timer(TokioTimer::new()).header_read_timeout(None).max_headers(HEAD_FIELDS);
+        builder.max_header_size(HEAD_BYTES as usize).max_buf_size(BUFFER);
+        drive(builder.serve_connection(stream, service), &activity, stop).await
     }
-    Ok(())
+}
+
+type Socket<S> = TokioIo<Watched<S>>;
+
+impl<S> Connection for http1::Connection<Socket<S>, Counted>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<S> Connection for http2::Connection<Socket<S>, Counted, TokioExecutor>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// The routes, with the requests of a connection counted while they run.
+struct Counted {
+    router: TowerToHyperService<WithPeer<Router>>,
+    activity: Arc<Activity>,
+}
+
+impl Service<Request<Incoming>> for Counted {
+    type Response = Response<RunningBody<Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let running = self.activity.request();
+        let answer = self.router.call(request);
+        Box::pin(async move { Ok(answer.await?.map(|body| RunningBody { body, running })) })
+    }
 }
 
 /// Looks at the first bytes, without taking them, until they tell.

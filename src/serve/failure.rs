@@ -1,6 +1,7 @@
 //! What can go wrong: with the service as a whole, and with one request.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -17,6 +18,24 @@ pub enum ServeError {
         /// Its name, as on the command line.
         setting: String,
         /// What is wrong and what would work.
+        message: String,
+    },
+    /// A file of settings that is not understood.
+    #[error("{}: {message}", place(path, *line))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1 on; none where the file cannot be read.
+        line: Option<usize>,
+        /// What is wrong and what would work.
+        message: String,
+    },
+    /// Another service that was asked does not answer that it is well.
+    #[error("{url}: {message}")]
+    Probe {
+        /// Where.
+        url: String,
+        /// What came instead.
         message: String,
     },
     /// Nobody can listen there.
@@ -43,12 +62,24 @@ pub enum ServeError {
         /// Why.
         message: String,
     },
+    /// A model's folder in which something is wrong.
+    #[error("model {name:?} does not load: {message}")]
+    Folder {
+        /// Its name in the service.
+        name: String,
+        /// What is wrong and what to do.
+        message: String,
+    },
     /// The runtime of the service could not be started.
     #[error("the service cannot start: {source}")]
     Runtime {
         /// The system's error.
         source: std::io::Error,
     },
+}
+
+fn place(path: &Path, line: Option<usize>) -> String {
+    line.map_or_else(|| path.display().to_string(), |line| format!("{}:{line}", path.display()))
 }
 
 /// Why one request has no answer. Each route writes it in its own API's words.
@@ -79,6 +110,20 @@ pub(crate) enum Kind {
     TimedOut,
     /// The model failed.
     Backend,
+}
+
+impl Kind {
+    /// For the log and the metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::UnknownModel => "unknown_model",
+            Self::Unauthorized => "unauthorized",
+            Self::Overloaded => "overloaded",
+            Self::TimedOut => "timed_out",
+            Self::Backend => "backend",
+        }
+    }
 }
 
 impl Failure {

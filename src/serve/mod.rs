@@ -2,23 +2,38 @@
 //! [`Embedder`](crate::Embedder) that the library has.
 //!
 //! A request walks through `connection` (sockets, timeouts) and `tls`, `rest` (routes, bodies) or `grpc` (the same in
-//! protobuf), `admission` (is there room?) and `served` (the model, whose pool of workers makes batches of what all connections ask for). Nothing here computes.
+//! protobuf), `limits` and `admission` (is there room?) and `served` (the model, whose pool of workers makes batches of what
+//! all connections ask for, behind the `cache`). Nothing here computes.
+//!
+//! What the service is told comes through `command`, `file` and `invocation`, and is `settings`; what it tells goes through
+//! `observation`, which is around every route, to `log`, `metrics` and `traces`.
 
 mod admission;
 mod cache;
 mod changes;
+mod check;
 mod command;
 mod connection;
 mod draining;
 mod failure;
+mod file;
 mod grpc;
+mod http_client;
+mod invocation;
+mod kind;
 mod limits;
+mod listing;
 mod loading;
+mod log;
 mod metrics;
 mod model_files;
+mod model_metrics;
 mod model_roots;
 mod models;
+mod observation;
+mod patience;
 mod peer;
+mod process;
 mod rest;
 mod room;
 mod served;
@@ -26,22 +41,25 @@ mod settings;
 mod slot;
 mod tls;
 mod tokens;
+mod traces;
 
 use std::ffi::OsString;
 use std::io::Write;
 use std::sync::Arc;
 
-use clap::Parser;
-
 pub use command::Command;
 pub use failure::ServeError;
-pub use settings::{ModelSetting, Settings};
+pub use invocation::Invocation;
+pub use settings::{LogFormat, ModelSetting, Settings};
 
 use cache::EmbeddingCache;
 use connection::Listener;
+use invocation::Problem;
 use models::ModelSet;
+use observation::{Observer, observe};
 use rest::Service;
 use tls::Tls;
+use traces::Traces;
 
 /// Loads the models and serves them until the process is told to stop (SIGTERM, or SIGINT); then answers what was asked
 /// before, and returns. `ready` is told the address once requests are answered.
@@ -56,14 +74,20 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr))
     // The address first: that it is taken is known at once, and a model takes a while.
     let listener = Listener::bind(&settings).await?;
     let cache = EmbeddingCache::open(&settings)?;
+    let traces = Traces::start(&settings)?;
     let models = ModelSet::load(&settings, cache.clone()).await?;
     let service = Service::new(Arc::clone(&settings), Arc::new(models));
+    let observer = Arc::new(Observer { metrics: Arc::clone(&service.metrics), traces: traces.clone() });
     let router = rest::router(service.clone()).merge(grpc::router(&service)?);
+    let router = router.layer(axum::middleware::from_fn_with_state(observer, observe));
     ready(listener.address());
-    let served = listener.serve(router, tls, &service.draining).await;
+    let served = listener.serve(router, tls, &service).await;
     if let Some(cache) = cache {
         // What waits to be written is written, whoever still holds it.
         cache.close();
+    }
+    if let Some(traces) = traces {
+        traces.stop().await;
     }
     served
 }
@@ -71,50 +95,67 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr))
 /// Runs the command line `arguments`, the program's name first, to its end, and returns the exit status: 0 done, 1 failed,
 /// 2 wrong usage. What an operator reads goes to standard error.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
-    let command = match Command::try_parse_from(arguments) {
-        Ok(command) => command,
-        Err(error) => {
-            // Help and version are no errors, and say so by their status.
-            let _ = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(2);
-        }
-    };
-    log_to_standard_error();
-    match follow(command) {
-        Ok(()) => 0,
-        Err(error) => {
-            say(&format!("oxembed serve: {error}"));
-            1
-        }
+    match Invocation::read(arguments) {
+        Ok(invocation) => invocation.run(),
+        Err(status) => status,
     }
 }
 
-fn follow(command: Command) -> Result<(), ServeError> {
-    let only_check = command.check;
-    let settings = command.settings()?;
-    if only_check {
-        Tls::read(&settings)?;
-        for model in &settings.models {
-            let read = crate::config::ModelFolder::read(&model.path);
-            read.map_err(|source| ServeError::Model { name: model.name.clone(), source })?;
-        }
-        say("oxembed serve: settings and model folders are fine");
-        return Ok(());
+impl Invocation {
+    /// Reads the command line `arguments`, the program's name first, the environment, and the file that either names.
+    ///
+    /// # Errors
+    /// The exit status, 0 for help, after what there is to say was said.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, u8> {
+        Self::parse(arguments).map_err(|problem| match problem {
+            Problem::Usage(error) => {
+                // Help and version are no errors, and say so by their status.
+                let _ = error.print();
+                u8::try_from(error.exit_code()).unwrap_or(2)
+            }
+            Problem::Setting(error) => failed(&error),
+        })
     }
+
+    /// Does what is asked for, to its end, and returns the exit status.
+    pub fn run(&self) -> u8 {
+        self.follow().map_or_else(|error| failed(&error), |()| 0)
+    }
+
+    fn follow(&self) -> Result<(), ServeError> {
+        if let Some(url) = &self.command.probe {
+            return runtime()?.block_on(http_client::probe(url));
+        }
+        if self.command.print_config {
+            // As the log: where nobody reads there is nobody to tell.
+            let _ = std::io::stdout().write_all(listing::listing(self).as_bytes());
+            return Ok(());
+        }
+        let settings = self.settings()?;
+        if self.command.check {
+            Tls::read(&settings)?;
+            check::models(&settings)?;
+            say("oxembed serve: settings and model folders are fine");
+            return Ok(());
+        }
+        log::start(settings.log_format);
+        let scheme = if settings.tls_certificate.is_some() { "https" } else { "http" };
+        runtime()?
+            .block_on(serve(settings, |address| say(&format!("oxembed serve: listening on {scheme}://{address}"))))
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, ServeError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("oxembed-serve").build();
-    let runtime = runtime.map_err(|source| ServeError::Runtime { source })?;
-    let scheme = if settings.tls_certificate.is_some() { "https" } else { "http" };
-    runtime.block_on(serve(settings, |address| say(&format!("oxembed serve: listening on {scheme}://{address}"))))
+    runtime.map_err(|source| ServeError::Runtime { source })
+}
+
+fn failed(error: &ServeError) -> u8 {
+    say(&format!("oxembed serve: {error}"));
+    1
 }
 
 fn say(line: &str) {
     // Where nobody reads there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-fn log_to_standard_error() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("OXEMBED_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    // Another one may be there already, of a program that embeds the service.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
 }

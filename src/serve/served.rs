@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::admission::Admission;
 use super::cache::{CommonKey, Computed, EmbeddingCache, Key, PartlyKnown};
 use super::failure::{Failure, Kind};
+use super::observation;
 use super::room::Share;
 use super::tokens;
 use crate::embedder::{Embedder, Embeddings};
@@ -85,6 +86,7 @@ impl Served {
         if let Inputs::Tokens(tokens) = &inputs {
             tokens::check(&self.embedder, tokens)?;
         }
+        observation::asked(&self.name, count);
         let work = async {
             match (&self.cache, &self.hash) {
                 (Some(cache), Some(hash)) => self.embed_cached(cache, hash, inputs, options).await,
@@ -92,7 +94,11 @@ impl Served {
             }
         };
         match tokio::time::timeout(self.timeout, work).await {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                let embeddings = outcome?;
+                observation::embedded(&embeddings.usage);
+                Ok(embeddings)
+            }
             Err(_) => Err(Failure::timed_out(self.timeout)),
         }
     }

@@ -1,11 +1,15 @@
 //! What a service is told.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use super::cache::LEAST_BYTES;
 use super::failure::ServeError;
+use super::http_client;
 
 /// One in a quarter of an hour; at less, a client would be told to come back another day.
 const LEAST_RATE: f64 = 0.001;
@@ -19,6 +23,34 @@ pub struct ModelSetting {
     pub aliases: Vec<String>,
     /// Its folder.
     pub path: PathBuf,
+}
+
+impl ModelSetting {
+    /// Names a model without a name by its folder.
+    pub(super) fn name_by_folder(&mut self) {
+        if self.name.is_empty() {
+            let folder = self.path.file_name().map(|name| name.to_string_lossy().into_owned());
+            self.name = folder.unwrap_or_else(|| self.path.display().to_string());
+        }
+    }
+}
+
+/// How the log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// An object a line, for programs.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        })
+    }
 }
 
 /// Everything that can be set. The defaults serve this machine only.
@@ -58,8 +90,12 @@ pub struct Settings {
     pub max_connections: usize,
     /// How long a request may take.
     pub timeout: Duration,
-    /// How long a client may take to send the head of a request, or stay without one.
+    /// How long a client may take to send the head of a request.
     pub header_timeout: Duration,
+    /// How long a connection is kept on which nothing is asked.
+    pub idle_timeout: Duration,
+    /// How long a client may read nothing of its answer.
+    pub write_timeout: Duration,
     /// How long requests that run may go on when the service ends.
     pub drain: Duration,
     /// Most bytes of memory for rows that were computed before; 0 for none.
@@ -78,6 +114,12 @@ pub struct Settings {
     pub requests_per_second: Option<f64>,
     /// Most inputs of one client a second.
     pub inputs_per_second: Option<f64>,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// Where traces are sent, by OTLP over HTTP; none: nowhere.
+    pub otlp_endpoint: Option<String>,
+    /// What the service is called in traces.
+    pub service_name: String,
 }
 
 impl Default for Settings {
@@ -101,6 +143,8 @@ impl Default for Settings {
             max_connections: 1024,
             timeout: Duration::from_secs(60),
             header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(30),
             cache_bytes: 0,
             cache_path: None,
@@ -110,6 +154,9 @@ impl Default for Settings {
             memory_limit_bytes: None,
             requests_per_second: None,
             inputs_per_second: None,
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
+            service_name: "oxembed".to_owned(),
         }
     }
 }
@@ -163,7 +210,17 @@ impl Settings {
                 return wrong(setting, "0 would refuse everything; it has to be at least 1".to_owned());
             }
         }
-        for (setting, value) in [("--timeout", self.timeout), ("--header-timeout", self.header_timeout)] {
+        if let Some(endpoint) = &self.otlp_endpoint {
+            if let Err(message) = http_client::checked(endpoint) {
+                return wrong("--otlp-endpoint", message);
+            }
+        }
+        for (setting, value) in [
+            ("--timeout", self.timeout),
+            ("--header-timeout", self.header_timeout),
+            ("--idle-timeout", self.idle_timeout),
+            ("--write-timeout", self.write_timeout),
+        ] {
             if value.is_zero() {
                 return wrong(setting, "no time at all would refuse everything".to_owned());
             }

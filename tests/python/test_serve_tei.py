@@ -74,7 +74,7 @@ def test_metrics(server: Server) -> None:
     model = 'model="all-MiniLM-L6-v2"'
     assert float(values[f"oxembed_inputs_total{{{model}}}"]) >= 3
     assert float(values[f"oxembed_queued_inputs{{{model}}}"]) == 0
-    assert float(values[f'oxembed_stage_seconds{{{model},stage="run"}}']) > 0
+    assert float(values[f'oxembed_stage_seconds_total{{{model},stage="run"}}']) > 0
     assert lines[-1] == "# EOF"
 
 

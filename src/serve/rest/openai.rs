@@ -39,8 +39,8 @@ impl From<Failure> for OpenAiFailure {
 
 impl IntoResponse for OpenAiFailure {
     fn into_response(self) -> Response {
-        let Failure { status, kind, message, key, retry_after } = self.0;
-        let (kind, code) = match kind {
+        let Failure { status, kind: about, message, key, retry_after } = self.0;
+        let (kind, code) = match about {
             Kind::Invalid => ("invalid_request_error", None),
             Kind::UnknownModel => ("invalid_request_error", Some("model_not_found")),
             Kind::Unauthorized => ("invalid_request_error", Some("invalid_api_key")),
@@ -50,6 +50,8 @@ impl IntoResponse for OpenAiFailure {
         };
         let body = json!({"error": {"message": message, "type": kind, "param": key, "code": code}});
         let mut response = (status, Json(body)).into_response();
+        // For the log and the metrics.
+        response.extensions_mut().insert(about);
         if let Some(after) = retry_after {
             // Whole seconds, rounded up.
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));

@@ -27,8 +27,8 @@ impl From<Failure> for TeiFailure {
 
 impl IntoResponse for TeiFailure {
     fn into_response(self) -> Response {
-        let Failure { status, kind, message, retry_after, .. } = self.0;
-        let (status, kind) = match kind {
+        let Failure { status, kind: about, message, retry_after, .. } = self.0;
+        let (status, kind) = match about {
             Kind::Invalid if status == StatusCode::BAD_REQUEST => (StatusCode::UNPROCESSABLE_ENTITY, "validation"),
             Kind::Invalid => (status, "validation"),
             Kind::UnknownModel => (status, "model_not_found"),
@@ -38,6 +38,8 @@ impl IntoResponse for TeiFailure {
             Kind::Backend => (status, "backend"),
         };
         let mut response = (status, Json(json!({"error": message, "error_type": kind}))).into_response();
+        // For the log and the metrics.
+        response.extensions_mut().insert(about);
         if let Some(after) = retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));
         }

@@ -1,0 +1,279 @@
+//! What is kept of a request besides its answer: an id, a line in the log, counts, a trace. Never a text, a token or a key.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use opentelemetry::{Context, KeyValue};
+
+use super::failure::Kind;
+use super::metrics::{Metrics, Outcome};
+use super::traces::{TracedRequest, TracedStage, Traces};
+use crate::options::Usage;
+
+/// The header with a request's id, in the question and in the answer.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The longest id that is taken over from a client.
+const LONGEST_ID: usize = 128;
+/// Asked every few seconds by whoever watches the service: not worth a line each where all is well.
+const WATCHED: [&str; 4] = ["/live", "/ready", "/health", "/metrics"];
+
+tokio::task_local! {
+    /// Those of the request that a task answers.
+    static FACTS: Arc<Mutex<Facts>>;
+}
+
+/// What is known of a request when it is answered.
+#[derive(Debug, Default)]
+struct Facts {
+    model: Option<String>,
+    inputs: usize,
+    tokens: usize,
+    stages: Vec<TracedStage>,
+}
+
+/// The request that this task answers has inputs for a model.
+pub(crate) fn asked(model: &str, inputs: usize) {
+    note(|facts| {
+        facts.model = Some(model.to_owned());
+        facts.inputs += inputs;
+    });
+}
+
+/// The inputs of the request that this task answers were embedded, just now.
+pub(crate) fn embedded(usage: &Usage) {
+    note(|facts| {
+        facts.tokens += usage.total_tokens;
+        let mut started = SystemTime::now().checked_sub(usage.duration).unwrap_or(SystemTime::UNIX_EPOCH);
+        for (name, duration) in stages(usage) {
+            facts.stages.push(TracedStage { name, started, duration });
+            started += duration;
+        }
+    });
+}
+
+/// What the time of a call went into. A call of several batches may wait between them: it is told as one stretch.
+pub(crate) fn stages(usage: &Usage) -> [(&'static str, Duration); 3] {
+    let run = usage.duration.saturating_sub(usage.preparation + usage.waiting);
+    [("tokenize", usage.preparation), ("queue", usage.waiting), ("run", run)]
+}
+
+fn note(change: impl FnOnce(&mut Facts)) {
+    // A call that belongs to no request, such as the one that tries a new model, has nobody to tell.
+    let _ = FACTS.try_with(|facts| change(&mut facts.lock().unwrap_or_else(PoisonError::into_inner)));
+}
+
+/// Who is told of each request.
+#[derive(Debug)]
+pub(crate) struct Observer {
+    pub metrics: Arc<Metrics>,
+    pub traces: Option<Traces>,
+}
+
+/// Around every route: gives the request an id, lets it be answered, and tells the observer.
+pub(crate) async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
+    let running = Running::start(observer, &request);
+    let facts = Arc::clone(&running.facts);
+    let response = FACTS.scope(facts, next.run(request)).await;
+    running.answered(response)
+}
+
+/// A request that is being answered; dropped before it is where the client has left.
+#[derive(Debug)]
+struct Running {
+    observer: Arc<Observer>,
+    facts: Arc<Mutex<Facts>>,
+    id: HeaderValue,
+    method: &'static str,
+    route: String,
+    parent: Context,
+    started: SystemTime,
+    clock: Instant,
+    is_answered: bool,
+}
+
+impl Running {
+    fn start(observer: Arc<Observer>, request: &Request) -> Self {
+        observer.metrics.in_flight.inc();
+        let parent = observer.traces.as_ref().map(|_| Traces::parent(request.headers())).unwrap_or_default();
+        Self {
+            observer,
+            facts: Arc::default(),
+            id: id(request.headers()),
+            method: method(request.method()),
+            route: route(request),
+            parent,
+            started: SystemTime::now(),
+            clock: Instant::now(),
+            is_answered: false,
+        }
+    }
+
+    fn answered(mut self, mut response: Response) -> Response {
+        self.is_answered = true;
+        let status = response.status().as_u16();
+        self.tell(Some(status), failure(&response));
+        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        response
+    }
+
+    /// `status` is none for a client that has left.
+    fn tell(&self, status: Option<u16>, failure: Option<&'static str>) {
+        let elapsed = self.clock.elapsed();
+        let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
+        let outcome = Outcome { method: self.method, route: &self.route, status, failure, elapsed };
+        self.observer.metrics.request(&outcome);
+        self.log(&outcome, &facts);
+        if let Some(traces) = &self.observer.traces {
+            traces.request(self.traced(&outcome, facts));
+        }
+    }
+
+    fn log(&self, outcome: &Outcome<'_>, facts: &Facts) {
+        macro_rules! told {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "oxembed::requests",
+                    id = self.id.to_str().unwrap_or_default(),
+                    method = self.method,
+                    route = self.route,
+                    status = outcome.status,
+                    milliseconds = (outcome.elapsed.as_secs_f64() * 1e6).round() / 1e3,
+                    model = facts.model.as_deref(),
+                    inputs = facts.model.as_ref().map(|_| facts.inputs),
+                    tokens = facts.model.as_ref().map(|_| facts.tokens),
+                    failure = outcome.failure,
+                    "request"
+                )
+            };
+        }
+        if outcome.failure.is_none() && WATCHED.contains(&self.route.as_str()) { told!(debug) } else { told!(info) }
+    }
+
+    fn traced(&self, outcome: &Outcome<'_>, facts: Facts) -> TracedRequest {
+        let mut attributes = vec![
+            KeyValue::new("http.request.method", self.method),
+            KeyValue::new("http.route", self.route.clone()),
+            KeyValue::new("oxembed.request_id", self.id.to_str().unwrap_or_default().to_owned()),
+        ];
+        attributes.extend(outcome.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
+        attributes.extend(outcome.failure.map(|failure| KeyValue::new("error.type", failure)));
+        if let Some(model) = facts.model {
+            attributes.push(KeyValue::new("oxembed.model", model));
+            attributes.push(KeyValue::new("oxembed.inputs", i64::try_from(facts.inputs).unwrap_or(i64::MAX)));
+            attributes.push(KeyValue::new("oxembed.tokens", i64::try_from(facts.tokens).unwrap_or(i64::MAX)));
+        }
+        TracedRequest {
+            name: format!("{} {}", self.method, self.route),
+            parent: self.parent.clone(),
+            started: self.started,
+            attributes,
+            failure: outcome.failure.filter(|_| outcome.status.is_some_and(|status| status >= 500)),
+            stages: facts.stages,
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            self.tell(None, Some("left"));
+        }
+        self.observer.metrics.in_flight.dec();
+    }
+}
+
+/// The client's own id where it is one that can stand in a log, else a new one.
+fn id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers
+        .get(REQUEST_ID)
+        .filter(|id| (1..=LONGEST_ID).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic));
+    given.cloned().unwrap_or_else(new_id)
+}
+
+/// Another one each time, in this process and in all others.
+fn new_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{:016x}-{:x}", *PROCESS, NEXT.fetch_add(1, Ordering::Relaxed));
+    HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
+}
+
+/// By name where it is one of HTTP's: a client can make up others without end.
+fn method(method: &Method) -> &'static str {
+    const KNOWN: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
+}
+
+/// The route's pattern: the path itself is the client's, who may write there what should not be kept.
+fn route(request: &Request) -> String {
+    request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned())
+}
+
+/// What a failed request is counted as: what its route says, else what gRPC or HTTP say.
+fn failure(response: &Response) -> Option<&'static str> {
+    if let Some(kind) = response.extensions().get::<Kind>() {
+        return Some(kind.name());
+    }
+    let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok());
+    let kind = match (code, response.status().as_u16()) {
+        (Some("0"), _) => return None,
+        (Some("5"), _) => Kind::UnknownModel,
+        (Some("7" | "16"), _) | (_, 401 | 403) => Kind::Unauthorized,
+        (Some("8"), _) | (_, 429) => Kind::Overloaded,
+        (Some("4"), _) | (_, 408 | 504) => Kind::TimedOut,
+        (Some("13" | "14" | "15" | "2"), _) | (_, 500..) => Kind::Backend,
+        (Some(_), _) | (_, 400..) => Kind::Invalid,
+        _ => return None,
+    };
+    Some(kind.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn taken(given: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, HeaderValue::from_bytes(given.as_bytes()).unwrap());
+        id(&headers) == given
+    }
+
+    #[test]
+    fn ids_of_clients_are_kept_where_they_are_harmless() {
+        assert!(taken("a-1") && taken(&"x".repeat(128)));
+        assert!(!taken("") && !taken("a b") && !taken("é") && !taken("a\tb") && !taken(&"x".repeat(129)));
+    }
+
+    #[test]
+    fn new_ids_differ() {
+        let ids: std::collections::HashSet<_> = (0..1000).map(|_| new_id()).collect();
+        assert_eq!(ids.len(), 1000);
+    }
+
+    #[test]
+    fn what_failed_is_told_by_status() {
+        let failed = |status: u16, grpc: Option<&'static str>| {
+            let mut response = Response::new(axum::body::Body::empty());
+            *response.status_mut() = status.try_into().unwrap();
+            grpc.map(|code| response.headers_mut().insert("grpc-status", HeaderValue::from_static(code)));
+            failure(&response)
+        };
+        assert_eq!((failed(200, None), failed(200, Some("0"))), (None, None));
+        assert_eq!((failed(404, None), failed(200, Some("3"))), (Some("invalid"), Some("invalid")));
+        assert_eq!((failed(429, None), failed(200, Some("8"))), (Some("overloaded"), Some("overloaded")));
+        assert_eq!((failed(503, None), failed(200, Some("13"))), (Some("backend"), Some("backend")));
+    }
+
+    #[test]
+    fn stages_fill_the_time_of_a_call() {
+        let millis = Duration::from_millis;
+        let usage = Usage { duration: millis(10), preparation: millis(2), waiting: millis(3), ..Usage::default() };
+        assert_eq!(stages(&usage), [("tokenize", millis(2)), ("queue", millis(3)), ("run", millis(5))]);
+    }
+}
