@@ -71,10 +71,15 @@ def test_growth_is_seen() -> None:
     gauge = module("gauge")
     mib, noise = gauge.MIB, np.random.default_rng(5).normal(0, 1, 40)
 
-    def complaints(occupied: float = 0, in_use: float = 0, threads: int = 8, files: int = 9) -> list[str]:
+    def complaints(
+        occupied: float = 0, in_use: float = 0, threads: int = 8, files: int = 9, step: float = 0
+    ) -> list[str]:
         readings = [
             gauge.Reading(
-                8, 9, int(3e8 + n * occupied + 2 * mib * noise[n]), int(1e8 + n * in_use + mib / 4 * noise[n])
+                8,
+                9,
+                int(3e8 + n * occupied + 2 * mib * noise[n]),
+                int(1e8 + n * in_use + (n >= 15) * step + mib / 4 * noise[n]),
             )
             for n in range(40)
         ]
@@ -82,6 +87,7 @@ def test_growth_is_seen() -> None:
         return [line.split(" not level")[0] for line in found]
 
     assert complaints() == []
+    assert complaints(step=6 * mib) == []
     assert complaints(in_use=mib / 4) == ["memory in use is"]
     assert complaints(occupied=4 * mib) == ["memory is"]
     assert complaints(threads=9) == ["threads are"]
