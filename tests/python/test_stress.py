@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import script_module
 
 STRESS = Path(__file__).resolve().parents[1] / "stress"
 BRIEFLY = ["--minutes", "0.05", "--round", "0.5", "--warm-up", "1"]
@@ -18,14 +18,7 @@ BRIEFLY = ["--minutes", "0.05", "--round", "0.5", "--warm-up", "1"]
 
 def module(name: str) -> ModuleType:
     """A file of the stress program, which is not a package."""
-    specification = importlib.util.spec_from_file_location(f"stress_{name}", STRESS / f"{name}.py")
-    assert specification is not None
-    assert specification.loader is not None
-    loaded = importlib.util.module_from_spec(specification)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(STRESS))
-        specification.loader.exec_module(loaded)
-    return loaded
+    return script_module(STRESS / f"{name}.py")
 
 
 def stressed(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -71,15 +64,10 @@ def test_growth_is_seen() -> None:
     gauge = module("gauge")
     mib, noise = gauge.MIB, np.random.default_rng(5).normal(0, 1, 40)
 
-    def complaints(
-        occupied: float = 0, in_use: float = 0, threads: int = 8, files: int = 9, step: float = 0
-    ) -> list[str]:
+    def complaints(occupied: float = 0, in_use: float = 0, threads: int = 8, files: int = 9) -> list[str]:
         readings = [
             gauge.Reading(
-                8,
-                9,
-                int(3e8 + n * occupied + 2 * mib * noise[n]),
-                int(1e8 + n * in_use + (n >= 15) * step + mib / 4 * noise[n]),
+                8, 9, int(3e8 + n * occupied + 2 * mib * noise[n]), int(1e8 + n * in_use + mib / 4 * noise[n])
             )
             for n in range(40)
         ]
@@ -87,7 +75,6 @@ def test_growth_is_seen() -> None:
         return [line.split(" not level")[0] for line in found]
 
     assert complaints() == []
-    assert complaints(step=6 * mib) == []
     assert complaints(in_use=mib / 4) == ["memory in use is"]
     assert complaints(occupied=4 * mib) == ["memory is"]
     assert complaints(threads=9) == ["threads are"]

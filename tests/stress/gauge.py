@@ -95,8 +95,7 @@ def complaints(readings: list[Reading]) -> list[str]:
     ]
     later = readings[len(readings) // 2 :]
     found += _rise("memory", [reading.occupied for reading in later], OCCUPIED_GROWTH)
-    # An arena grows once, when it meets the largest batch of all, maybe long after the warm-up; a leak goes on.
-    in_use = [reading.in_use for reading in later if reading.in_use is not None]
+    in_use = [reading.in_use for reading in readings if reading.in_use is not None]
     return found + (_rise("memory in use", in_use, IN_USE_GROWTH) if in_use else [])
 
 
