@@ -19,13 +19,19 @@ Providers = Sequence[str | tuple[str, dict[str, str]]]
 
 
 def session(
-    onnx_file: Path, threads: int, providers: Providers = CPU, settings: Mapping[str, str] | None = None
+    onnx_file: Path,
+    threads: int,
+    providers: Providers = CPU,
+    settings: Mapping[str, str] | None = None,
+    *,
+    arena: bool = True,
 ) -> onnxruntime.InferenceSession:
     """A session with `threads` threads, set up for varying shapes; `settings` go before that, by their keys."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = arena
     best = {"session.intra_op.allow_spinning": "0", "session.record_ep_graph_assignment_info": "1"}
     for key, value in (best | dict(settings or {})).items():
         options.add_session_config_entry(key, value)

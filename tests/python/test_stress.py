@@ -82,6 +82,21 @@ def test_growth_is_seen() -> None:
     assert gauge.growth([int(value) for value in np.arange(10) * mib]).rise == pytest.approx(9 * mib)
 
 
+def test_a_step_of_an_arena_is_no_leak_and_many_steps_are_one() -> None:
+    gauge = module("gauge")
+    mib, noise = gauge.MIB, np.random.default_rng(6).normal(0, 0.2, 40)
+
+    def complaints(*steps: int, leak: float = 0) -> list[str]:
+        risen = [sum(8 for step in steps if step <= n) + n * leak + noise[n] for n in range(40)]
+        return gauge.complaints([gauge.Reading(8, 9, int(3e8), int(mib * (160 + each))) for each in risen])
+
+    assert complaints(20) == complaints(3, 11, 30, 31) == []
+    assert "memory in use is not level" in complaints(20, leak=0.25)[0], "a step does not hide a leak"
+    assert "memory in use is not level" in complaints(*range(2, 40, 3))[0], "what steps all the time leaks"
+    up_and_down = [160 * mib, 168 * mib, 160 * mib, 160 * mib]
+    assert gauge.without_steps(up_and_down) == up_and_down
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only the GNU C library tells")
 def test_memory_in_use_is_seen() -> None:
     import ctypes
