@@ -122,7 +122,62 @@ mod tests {
 
     use super::{BATCH_COST, Limits, cut, plan};
 
+    /// When the last worker is done, in tokens: a batch is taken by whoever is free first; a single batch has all of
+    /// them, of whom four make it 2.8 times as fast.
+    fn makespan(batches: &[Vec<usize>], workers: usize) -> f64 {
+        let cost = |batch: &Vec<usize>| (8 + batch.len() * batch.iter().max().unwrap()) as f64;
+        if batches.len() == 1 {
+            return cost(&batches[0]) / [1.0, 1.6, 2.2, 2.8][workers.min(4) - 1];
+        }
+        let mut free_at = vec![0.0; workers];
+        for batch in batches {
+            free_at.sort_unstable_by(f64::total_cmp);
+            free_at[0] += cost(batch);
+        }
+        free_at.into_iter().fold(0.0, f64::max)
+    }
+
+    fn lengths_of(batches: impl Iterator<Item = Vec<usize>>, lengths: &[usize]) -> Vec<Vec<usize>> {
+        batches.map(|batch| batch.iter().map(|text| lengths[*text]).collect()).collect()
+    }
+
     proptest! {
+        #[test]
+        fn enough_work_is_cut_at_the_budget(
+            mut lengths in prop::collection::vec(1usize..60, 1..60), workers in 1usize..6, budget in 1usize..300,
+        ) {
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            prop_assume!(workers == 1 || lengths.iter().sum::<usize>() >= workers * budget);
+            let plan = plan(&lengths, Limits { token_budget: budget, workers });
+            let expected: Vec<Vec<usize>> = cut(&lengths, budget).into_iter().map(Iterator::collect).collect();
+            prop_assert_eq!(plan.batches().map(<[usize]>::to_vec).collect::<Vec<_>>(), expected);
+        }
+
+        #[test]
+        fn little_work_ends_no_later_than_in_any_of_the_plans_that_are_tried(
+            mut lengths in prop::collection::vec(1usize..60, 1..24), workers in 2usize..7, budget in 100usize..900,
+        ) {
+            lengths.sort_unstable_by(|a, b| b.cmp(a));
+            let total = lengths.iter().sum::<usize>();
+            let share = total.div_ceil(workers);
+            prop_assume!(share < budget);
+            let plan = plan(&lengths, Limits { token_budget: budget, workers });
+            let found = makespan(&lengths_of(plan.batches().map(<[usize]>::to_vec), &lengths), workers);
+            let mut tried = vec![1.0, 0.75, 2.0 / 3.0, 0.5, 1.0 / 3.0, 0.25]
+                .into_iter()
+                .map(|part: f64| cut(&lengths, ((share as f64 * part + 1e-9) as usize).max(1)))
+                .collect::<Vec<_>>();
+            if lengths[0] * lengths.len() <= budget {
+                tried.push(vec![0..lengths.len()]);
+            }
+            let best = tried
+                .into_iter()
+                .map(|batches| makespan(&lengths_of(batches.into_iter().map(Iterator::collect), &lengths), workers))
+                .fold(f64::INFINITY, f64::min);
+            // A single batch's end is rounded down to a whole token.
+            prop_assert!((found - best).abs() < 1.0, "{found} {best} {plan:?}");
+        }
+
         #[test]
         fn every_text_is_in_one_batch_and_no_batch_is_over_the_budget(
             lengths in prop::collection::vec(0usize..600, 0..300),
@@ -211,6 +266,18 @@ mod tests {
         assert_eq!(plan(&[3, 2], Limits { workers: 1, ..limits }).len(), 1, "one padded token costs less than a batch");
         let full = plan(&[16; 320], limits);
         assert!(full.batches().all(|batch| batch.len() == 32));
+    }
+
+    #[test]
+    fn few_texts_are_one_batch_for_all_threads_where_it_ends_sooner_than_two() {
+        let batches = |lengths: &[usize], workers| plan(lengths, Limits { token_budget: 512, workers }).len();
+        // One batch: (8 + 2 x 10) / 1.6 = 17 tokens; two: 8 + 10 = 18.
+        assert_eq!(batches(&[10, 10], 2), 1);
+        // (8 + 2 x 40) / 1.6 = 55; 8 + 40 = 48.
+        assert_eq!(batches(&[40, 40], 2), 2);
+        // More than four threads do not help one batch: (8 + 5 x 10) / 2.8 = 20, and 18.
+        assert_eq!(batches(&[10; 5], 5), 5);
+        assert_eq!(batches(&[10; 4], 4), 1, "(8 + 4 x 10) / 2.8 = 17, and 18");
     }
 
     #[test]

@@ -167,11 +167,7 @@ def packing(folder: Path, rounds: int) -> dict[str, Any]:
     ]
     weights = {f"w{number}": _random(width, width) for number in range(products)}
     file = _single(folder, "packing", nodes, {"x0": (TensorProto.FLOAT, ("n", width))}, **weights)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.disable_prepacking", "1")
-    unpacked = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    sides = {IN_USE: session(file, 1), "not packed": unpacked}
+    sides = {IN_USE: session(file, 1), "not packed": session(file, 1, settings={"session.disable_prepacking": "1"})}
     return {str(rows): _timed(sides, {"x0": _random(rows, width)}, rounds) for rows in (8, 32, 128, 512)}
 
 
@@ -225,12 +221,8 @@ def budgets(folder: Path, threads: int, rounds: int) -> dict[str, Any]:
 
 def _lone_text(file: Path, threads: int, spins: bool) -> Callable[[], object]:
     """A run of one text of 14 tokens by a session with all threads, which wait asleep or spin until the run ends."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spins else "0")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    one = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    spinning = {"session.intra_op.allow_spinning": "1", "session.force_spinning_stop": "1"}
+    one = session(file, threads, settings=spinning if spins else None)
     return partial(one.run, None, inputs({port.name for port in one.get_inputs()}, 1, 14))
 
 

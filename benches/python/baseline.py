@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +18,23 @@ CPU = ("CPUExecutionProvider",)
 Providers = Sequence[str | tuple[str, dict[str, str]]]
 
 
-def session(onnx_file: Path, threads: int, providers: Providers = CPU) -> onnxruntime.InferenceSession:
-    """A session with `threads` threads and the settings that are best for varying shapes."""
+def session(
+    onnx_file: Path,
+    threads: int,
+    providers: Providers = CPU,
+    settings: Mapping[str, str] | None = None,
+    *,
+    arena: bool = True,
+) -> onnxruntime.InferenceSession:
+    """A session with `threads` threads, set up for varying shapes; `settings` go before that, by their keys."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    options.enable_cpu_mem_arena = arena
+    best = {"session.intra_op.allow_spinning": "0", "session.record_ep_graph_assignment_info": "1"}
+    for key, value in (best | dict(settings or {})).items():
+        options.add_session_config_entry(key, value)
     # Else a provider that fails is replaced by the CPU, and the CPU is what is measured.
     return onnxruntime.InferenceSession(str(onnx_file), options, providers=list(providers), enable_fallback=0)
 

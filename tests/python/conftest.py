@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import platform
@@ -11,6 +12,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -125,6 +127,19 @@ def run_python(
         cwd=Path(sys.prefix),
         env={**kept, "PYTHONIOENCODING": "utf-8"},
     )
+
+
+def script_module(path: Path) -> ModuleType:
+    """A Python file that is in no package, as a module; what lies beside it can be imported by it."""
+    specification = importlib.util.spec_from_file_location(f"{path.parent.name}_{path.stem}", path)
+    assert specification is not None
+    assert specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # where `dataclass` looks for its types
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(path.parent))
+        specification.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import re
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from conftest import script_module
 
 ROOT = Path(__file__).resolve().parents[2]
 BENCHES = ROOT / "benches" / "python"
@@ -22,13 +22,7 @@ BENCHES = ROOT / "benches" / "python"
 
 def module(name: str) -> Any:
     """A module of the benchmarks that imports no other of them; they are in no package."""
-    spec = importlib.util.spec_from_file_location(f"benches_{name}", BENCHES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = loaded  # dataclasses look there
-    spec.loader.exec_module(loaded)
-    return loaded
+    return script_module(BENCHES / f"{name}.py")
 
 
 RECORD, SIDES_MODULE, TIMING = module("record"), module("sides"), module("timing")

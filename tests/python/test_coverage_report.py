@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import script_module
 
 SCRIPT = Path(__file__).resolve().parents[1] / "coverage_report.py"
 
@@ -55,12 +55,7 @@ PYTHON_LCOV = "SF:python/oxembed/one.py\nDA:1,1,hash\nDA:2,0,hash\nDA:3,5,hash\n
 @pytest.fixture
 def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The script, for a project of one Rust and one Python file."""
-    specification = importlib.util.spec_from_file_location("coverage_report", SCRIPT)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, "coverage_report", module)
-    specification.loader.exec_module(module)
+    module = script_module(SCRIPT)
     root = tmp_path.resolve()
     monkeypatch.setattr(module, "ROOT", root)
     (root / "src" / "half").mkdir(parents=True)

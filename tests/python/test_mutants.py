@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import script_module
 
 ROOT = Path(__file__).resolve().parents[2]
 # What the crate's own `lib.rs` gives its root.
@@ -16,12 +16,7 @@ ROOT_ITEMS = {"EmbeddingError", "Result", "Source"}
 
 @pytest.fixture(scope="module")
 def mutants() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("mutants", ROOT / "tests" / "mutants.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
+    return script_module(ROOT / "tests" / "mutants.py")
 
 
 def test_the_modules_need_no_others(mutants: ModuleType) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from conftest import script_module
 
 STRESS = Path(__file__).resolve().parents[1] / "stress"
 BRIEFLY = ["--minutes", "0.05", "--round", "0.5", "--warm-up", "1"]
@@ -18,14 +18,7 @@ BRIEFLY = ["--minutes", "0.05", "--round", "0.5", "--warm-up", "1"]
 
 def module(name: str) -> ModuleType:
     """A file of the stress program, which is not a package."""
-    specification = importlib.util.spec_from_file_location(f"stress_{name}", STRESS / f"{name}.py")
-    assert specification is not None
-    assert specification.loader is not None
-    loaded = importlib.util.module_from_spec(specification)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(STRESS))
-        specification.loader.exec_module(loaded)
-    return loaded
+    return script_module(STRESS / f"{name}.py")
 
 
 def stressed(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
@@ -87,6 +80,21 @@ def test_growth_is_seen() -> None:
     assert complaints(threads=9) == ["threads are"]
     assert complaints(files=10) == ["open files are"]
     assert gauge.growth([int(value) for value in np.arange(10) * mib]).rise == pytest.approx(9 * mib)
+
+
+def test_a_step_of_an_arena_is_no_leak_and_many_steps_are_one() -> None:
+    gauge = module("gauge")
+    mib, noise = gauge.MIB, np.random.default_rng(6).normal(0, 0.2, 40)
+
+    def complaints(*steps: int, leak: float = 0) -> list[str]:
+        risen = [sum(8 for step in steps if step <= n) + n * leak + noise[n] for n in range(40)]
+        return gauge.complaints([gauge.Reading(8, 9, int(3e8), int(mib * (160 + each))) for each in risen])
+
+    assert complaints(20) == complaints(3, 11, 30, 31) == []
+    assert "memory in use is not level" in complaints(20, leak=0.25)[0], "a step does not hide a leak"
+    assert "memory in use is not level" in complaints(*range(2, 40, 3))[0], "what steps all the time leaks"
+    up_and_down = [160 * mib, 168 * mib, 160 * mib, 160 * mib]
+    assert gauge.without_steps(up_and_down) == up_and_down
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only the GNU C library tells")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from conftest import script_module
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,13 +22,7 @@ PINNED = re.compile(
 
 def tool(name: str) -> ModuleType:
     """A script of tools/, which is no package."""
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where `dataclass` looks for its types
-    spec.loader.exec_module(module)
-    return module
+    return script_module(ROOT / "tools" / f"{name}.py")
 
 
 @pytest.fixture(scope="module")

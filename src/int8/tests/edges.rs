@@ -6,9 +6,11 @@ use crate::int8::{Epilogue, Instructions, LONGEST_GROUP, PackedSite, QuantizedLi
 #[test]
 fn a_row_that_is_not_finite_gives_nan_and_spoils_no_other() {
     let mut numbers = Numbers(11);
-    let site = site(&mut numbers, vec![64, 32], &[70, 3]);
+    // Interpreted, every product takes its time: few of them, over the same memory.
+    let site = site(&mut numbers, vec![64, 32], if cfg!(miri) { &[17, 3] } else { &[70, 3] });
     let good = row(&mut numbers, site.inputs, 11);
-    for bad in [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+    let all = [f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+    for bad in all.into_iter().take(if cfg!(miri) { 1 } else { all.len() }) {
         let places: &[usize] = if cfg!(miri) { &[64] } else { &[0, 17, 63, 64, 95] };
         for place in places {
             let mut rows = [good.clone(), good.clone(), good.clone()].concat();
