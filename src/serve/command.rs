@@ -274,7 +274,7 @@ mod tests {
     fn every_setting_has_a_flag_a_variable_a_key_and_a_line_in_the_guide() {
         use clap::CommandFactory;
         let definition = Command::command();
-        let guide = include_str!("../../docs/serve_operation.md");
+        let guide = include_str!("../../docs/serve_settings.md");
         let mut ids = Vec::new();
         for argument in settings(&definition) {
             let id = argument.get_id().as_str();
@@ -286,7 +286,7 @@ mod tests {
             assert!(argument.get_help().is_some(), "{id} is not explained");
             let key = key(argument).unwrap_or_else(|| "[[models]]".to_owned());
             let row = guide.lines().find(|line| line.starts_with(&format!("| `--{flag}` |")));
-            let row = row.unwrap_or_else(|| panic!("docs/serve_operation.md has no row for --{flag}"));
+            let row = row.unwrap_or_else(|| panic!("docs/serve_settings.md has no row for --{flag}"));
             assert!(row.contains(&format!("`{variable}`")) && row.contains(&format!("`{key}`")), "{row}");
             if let [value] = argument.get_default_values() {
                 assert!(row.contains(&format!("`{}`", value.to_string_lossy())), "the default is not in {row}");

@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::label::Label;
 use super::model_metrics::ModelMetrics;
 use super::models::ModelSet;
 use super::observation;
@@ -27,12 +28,12 @@ const SECONDS: [f64; 17] =
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfModel {
-    model: String,
+    model: Label<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfStage {
-    model: String,
+    model: Label<String>,
     stage: &'static str,
 }
 
@@ -169,14 +170,14 @@ impl Metrics {
 
     /// A model gave the vectors of a request.
     pub fn answered(&self, model: &str, usage: &Usage) {
-        let label = OfModel { model: model.to_owned() };
+        let label = OfModel { model: Label(model.to_owned()) };
         self.requests.get_or_create(&label).inc();
         self.inputs.get_or_create(&label).inc_by(usage.inputs as u64);
         self.tokens.get_or_create(&label).inc_by(usage.total_tokens as u64);
         self.truncated.get_or_create(&label).inc_by(usage.truncated_inputs as u64);
         self.seconds.get_or_create(&label).observe(usage.duration.as_secs_f64());
         for (stage, time) in observation::stages(usage) {
-            let label = OfStage { model: model.to_owned(), stage };
+            let label = OfStage { model: Label(model.to_owned()), stage };
             self.stages.get_or_create(&label).observe(time.as_secs_f64());
         }
     }

@@ -21,6 +21,7 @@ mod grpc;
 mod http_client;
 mod invocation;
 mod kind;
+mod label;
 mod limits;
 mod listing;
 mod loading;

@@ -8,6 +8,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 
+use super::label::Label;
 use super::models::ModelSet;
 use super::served::Served;
 use crate::stages::Stages;
@@ -64,7 +65,7 @@ fn each(
     let is_counter = matches!(kind, MetricType::Counter);
     let mut family = encoder.encode_descriptor(name, help, None, kind)?;
     for (served, stages) in counts {
-        let label = [("model", served.name.as_str())];
+        let label = [("model", Label(&*served.name))];
         let mut metric = family.encode_family(&label)?;
         let value = value(served, stages);
         if is_counter { counter(&mut metric, value)? } else { metric.encode_gauge(&value)? }
@@ -85,7 +86,7 @@ fn stages(encoder: &mut DescriptorEncoder<'_>, counts: &[(&Arc<Served>, Stages)]
             ("pool", stages.pool),
             ("wait", stages.wait),
         ] {
-            let label = [("model", served.name.as_str()), ("stage", stage)];
+            let label = [("model", Label(&*served.name)), ("stage", Label(stage))];
             counter(&mut family.encode_family(&label)?, time.as_secs_f64())?;
         }
     }
@@ -98,8 +99,11 @@ fn placement(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<Served>]) -> Result
     let mut family = encoder.encode_descriptor("model_info", help, None, MetricType::Gauge)?;
     for served in all {
         let info = served.embedder.model().info();
-        let label =
-            [("model", served.name.as_str()), ("provider", info.provider.as_str()), ("dtype", info.dtype.as_str())];
+        let label = [
+            ("model", Label(&*served.name)),
+            ("provider", Label(&*info.provider)),
+            ("dtype", Label(info.dtype.as_str())),
+        ];
         family.encode_family(&label)?.encode_gauge(&1_i64)?;
     }
     let help = "Share of a model's work that a provider of ONNX Runtime does, of all its sessions";
@@ -113,7 +117,7 @@ fn placement(encoder: &mut DescriptorEncoder<'_>, all: &[Arc<Served>]) -> Result
             }
         }
         for (provider, share) in shares {
-            let label = [("model", served.name.as_str()), ("provider", provider)];
+            let label = [("model", Label(&*served.name)), ("provider", Label(provider))];
             family.encode_family(&label)?.encode_gauge(&share)?;
         }
     }

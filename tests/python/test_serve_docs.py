@@ -1,4 +1,4 @@
-"""docs/serve_rest.md: its Python code runs against a server, its tables are those of the OpenAPI document."""
+"""docs/serve.md: its Python code runs against a server, its tables are those of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from servers import Server, serving
 
 from oxembed import Embedder
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "serve_rest.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "serve.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 ADDRESS = "http://127.0.0.1:8080"
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -36,6 +36,9 @@ const PAGE: usize = 4096;
 /// Bytes of a row in the file beside what it is stored as: its key, twice, and its place in both tables.
 const BESIDE: usize = 128;
 
+/// A row and what it is found by.
+pub(super) type Entry = (Key, Arc<CachedRow>);
+
 /// Rows in a file.
 #[derive(Debug)]
 pub(crate) struct DiskStore {
@@ -84,8 +87,8 @@ impl DiskStore {
 
     /// Over a database that is open.
     fn new(database: Database, limit: u64) -> Result<Self> {
-        // The store doubles its file when it is full: half of the limit is for what is there.
-        let store = Self { database, budget: limit / 2 };
+        // The store doubles its file when it is full, and has pages of its own: less than half of the limit is for rows.
+        let store = Self { database, budget: limit / 8 * 3 };
         quietly(|| store.prepare()).ok_or_else(|| "its content makes no sense".to_owned())??;
         Ok(store)
     }
@@ -135,12 +138,38 @@ impl DiskStore {
     /// Writes rows, and takes out the oldest where there is no room.
     ///
     /// # Errors
-    /// Where the file cannot be written; then none of them is there.
-    pub fn write(&self, batch: &[(Key, Arc<CachedRow>)]) -> Result<Contents> {
-        quietly(|| self.write_all(batch)).ok_or_else(|| "its content makes no sense any more".to_owned())?
+    /// Where the file cannot be written; then some of them may not be there.
+    pub fn write(&self, batch: &[Entry]) -> Result<Contents> {
+        let all = || {
+            if batch.is_empty() {
+                return self.write_together(batch);
+            }
+            let mut contents = Contents::default();
+            for together in self.parts(batch) {
+                let written = self.write_together(together)?;
+                contents = Contents { evicted: contents.evicted + written.evicted, ..written };
+            }
+            Ok(contents)
+        };
+        quietly(all).ok_or_else(|| "its content makes no sense any more".to_owned())?
     }
 
-    fn write_all(&self, batch: &[(Key, Arc<CachedRow>)]) -> Result<Contents> {
+    /// Rows that are written at once: until they are, the file holds the pages that they change twice, and one more time
+    /// until the next are. So they may be a small part of the file only.
+    fn parts<'batch>(&self, batch: &'batch [Entry]) -> impl Iterator<Item = &'batch [Entry]> {
+        let most = self.budget / 16;
+        let mut taken = 0;
+        batch.chunk_by(move |_, (_, row)| {
+            taken += room(row.stored_bytes());
+            let fits = taken < most;
+            if !fits {
+                taken = 0;
+            }
+            fits
+        })
+    }
+
+    fn write_together(&self, batch: &[Entry]) -> Result<Contents> {
         let transaction = self.database.begin_write().map_err(said)?;
         let mut contents = Contents::default();
         {

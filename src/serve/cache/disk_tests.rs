@@ -40,7 +40,7 @@ fn rows_outlive_the_store() {
 
 #[test]
 fn the_file_is_bounded_and_the_oldest_rows_go() {
-    for width in [32, 384, 768, 1024] {
+    for width in [32, 384, 768, 1024, 4096] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rows");
         let store = DiskStore::open(&path, LEAST_BYTES).unwrap();
@@ -49,7 +49,8 @@ fn the_file_is_bounded_and_the_oldest_rows_go() {
         let mut evicted = 0;
         for start in (0..count).step_by(512) {
             evicted += store.write(&batch(start..(start + 512).min(count), width)).unwrap().evicted;
-            assert!(fs::metadata(&path).unwrap().len() <= LEAST_BYTES, "{width}");
+            let length = fs::metadata(&path).unwrap().len();
+            assert!(length <= LEAST_BYTES, "{width}: {length} bytes");
         }
         let contents = store.contents().unwrap();
         assert_eq!(contents.rows + evicted, count);

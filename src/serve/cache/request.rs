@@ -133,14 +133,17 @@ mod tests {
                 let duration = Duration::from_millis(5);
                 let found = known.complete(computed.as_ref(), DIMENSION, duration).unwrap();
                 let bits: Vec<u32> = found.vectors.iter().map(|value| value.to_bits()).collect();
-                let expected: Vec<u32> = texts.iter().flat_map(|text| row(*text).0).map(f32::to_bits).collect();
-                prop_assert_eq!(bits, expected);
-                prop_assert_eq!(found.usage, Usage {
+                let expected: Vec<([f32; DIMENSION], TextUsage)> = texts.iter().map(|text| row(*text)).collect();
+                let expected_bits: Vec<u32> = expected.iter().flat_map(|(row, _)| row.map(f32::to_bits)).collect();
+                prop_assert_eq!(bits, expected_bits);
+                let usage = Usage {
                     inputs: texts.len(),
-                    total_tokens: texts.iter().map(|text| row(*text).1.tokens).sum(),
-                    truncated_inputs: texts.iter().filter(|text| row(**text).1.is_truncated).count(),
+                    total_tokens: expected.iter().map(|(_, text)| text.tokens).sum(),
+                    truncated_inputs: expected.iter().filter(|(_, text)| text.is_truncated).count(),
                     duration,
-                });
+                    ..Usage::default()
+                };
+                prop_assert_eq!(found.usage, usage);
             }
         }
     }
@@ -148,10 +151,11 @@ mod tests {
     #[test]
     fn rows_that_do_not_fit_are_an_error() {
         let one_missing = || PartlyKnown::new(vec![None]);
+        let (one, two) = (compute(&[1]), compute(&[1, 2]));
         let complete = |known: PartlyKnown, computed| known.complete(computed, DIMENSION, Duration::ZERO);
         assert!(complete(one_missing(), None).is_err());
-        assert!(complete(one_missing(), Some(&compute(&[1, 2]))).is_err());
-        assert!(complete(one_missing(), Some(&compute(&[1]))).is_ok());
+        assert!(complete(one_missing(), Some(&two)).is_err());
+        assert!(complete(one_missing(), Some(&one)).is_ok());
         let other = CachedRow { values: [1.0].into(), tokens: 1, is_truncated: false };
         assert!(complete(PartlyKnown::new(vec![Some(Arc::new(other))]), None).is_err());
     }

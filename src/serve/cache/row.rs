@@ -24,9 +24,15 @@ impl CachedRow {
         u32::try_from(size_of_val(&*self.values) + OVERHEAD).unwrap_or(u32::MAX)
     }
 
+    /// Bytes of [`to_bytes`](Self::to_bytes).
+    pub fn stored_bytes(&self) -> usize {
+        CHECKSUM + 8 + size_of_val(&*self.values)
+    }
+
     /// As it is stored under `key`.
     pub fn to_bytes(&self, key: &Key) -> Vec<u8> {
-        let mut bytes = vec![0; CHECKSUM];
+        let mut bytes = Vec::with_capacity(self.stored_bytes());
+        bytes.extend_from_slice(&[0; CHECKSUM]);
         bytes.extend_from_slice(&self.tokens.to_le_bytes());
         bytes.extend_from_slice(&u32::from(self.is_truncated).to_le_bytes());
         self.values.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));

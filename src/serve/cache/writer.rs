@@ -8,16 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use super::counters::Counters;
-use super::disk::DiskStore;
+use super::disk::{DiskStore, Entry};
 use super::key::Key;
 use super::row::CachedRow;
 
 /// Rows that wait to be written; more are dropped.
 const QUEUE: usize = 8192;
-/// Rows of one transaction.
+/// Most rows that are taken from the queue at once.
 const BATCH: usize = 512;
-
-type Entry = (Key, Arc<CachedRow>);
 
 /// The file, and the thread that writes to it.
 #[derive(Debug)]

@@ -116,11 +116,12 @@ mod tests {
     use prometheus_client::registry::Registry;
 
     use super::*;
+    use crate::serve::label::Label;
 
-    type Labels = Vec<(String, String)>;
+    type Labels = Vec<(String, Label<String>)>;
 
     fn of(model: &str, route: &str) -> Labels {
-        vec![("model".to_owned(), model.to_owned()), ("route".to_owned(), route.to_owned())]
+        vec![("model".to_owned(), Label(model.to_owned())), ("route".to_owned(), Label(route.to_owned()))]
     }
 
     fn written(registry: &Registry) -> Samples {
