@@ -182,14 +182,14 @@ fmt-check: .make/tools ## is everything formatted, and does ruff agree?
 	@$(CHECK) ruff $(BIN)/ruff check --quiet .
 
 .PHONY: clippy
-clippy: .make/venv ## clippy, without and with the Python binding, and of the test provider
+clippy: .make/venv ## clippy, without features and with all, and of the test provider
 	@$(CHECK) clippy $(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
-	@$(CHECK) clippy-python $(CARGO) clippy $(LOCKED) --all-targets --features python -- -D warnings
+	@$(CHECK) clippy-features $(CARGO) clippy $(LOCKED) --all-targets --features python,serve -- -D warnings
 	@$(CHECK) clippy-plugin $(CARGO) clippy $(TEST_PROVIDER_BUILD) --all-targets -- -D warnings
 
 .PHONY: rustdoc
 rustdoc: .make/venv ## the Rust documentation, with no broken link
-	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps
+	@$(CHECK) rustdoc env RUSTDOCFLAGS='-D warnings' $(CARGO) doc $(LOCKED) --no-deps --features serve
 
 # A crate of its own: proto/generator/Cargo.toml says why.
 GENERATE_PROTO := $(CARGO) run $(LOCKED) --quiet --manifest-path proto/generator/Cargo.toml --target-dir target
@@ -240,9 +240,9 @@ test-provider: .make/test-provider ## build the plug-in execution provider that 
 .PHONY: rust-test
 rust-test: .make/package ## Rust tests and the examples in the documentation
 	@$(WITH_RUNTIME) if command -v cargo-nextest >/dev/null; then \
-		$(RUN_TESTS) rust-test $(CARGO) nextest run $(LOCKED) --cargo-quiet --no-fail-fast --status-level slow --final-status-level fail; \
-	else $(RUN_TESTS) rust-test $(CARGO) test $(LOCKED) --quiet --no-fail-fast --lib --bins --tests --examples; fi
-	@$(WITH_RUNTIME) $(RUN_TESTS) rust-doctest $(CARGO) test $(LOCKED) --quiet --doc
+		$(RUN_TESTS) rust-test $(CARGO) nextest run $(LOCKED) --features serve --cargo-quiet --no-fail-fast --status-level slow --final-status-level fail; \
+	else $(RUN_TESTS) rust-test $(CARGO) test $(LOCKED) --features serve --quiet --no-fail-fast --lib --bins --tests --examples; fi
+	@$(WITH_RUNTIME) $(RUN_TESTS) rust-doctest $(CARGO) test $(LOCKED) --features serve --quiet --doc
 	@$(CHECK) test-plugin $(CARGO) test $(TEST_PROVIDER_BUILD)
 
 .PHONY: model-test
@@ -410,7 +410,7 @@ audit: .make/supply-chain ## are there advisories for what is locked? needs Rust
 # `rust-test` runs these tests too; this is for running them alone, and longer: make fuzz-short FUZZ_TIMES=50
 .PHONY: fuzz-short
 fuzz-short: .make/package ## the fuzz targets on their corpus and on some changes of it, on stable Rust
-	@$(WITH_RUNTIME) $(CHECK) fuzz-short $(CARGO) test $(LOCKED) --quiet --test fuzz_targets
+	@$(WITH_RUNTIME) $(CHECK) fuzz-short $(CARGO) test $(LOCKED) --features serve --quiet --test fuzz_targets
 
 # Seconds for each target, and which: make fuzz FUZZ_TARGETS="weights onnx" FUZZ_SECONDS=60
 FUZZ_SECONDS ?= 300
@@ -531,7 +531,7 @@ coverage: $(CARGO_TOOLS)/bin/cargo-llvm-cov .make/llvm-tools $(COVERAGE)/venv/re
 	ORT_DYLIB_PATH=$$($(COVERAGE_BIN)/python -c '$(FIND_RUNTIME)') && export ORT_DYLIB_PATH || exit 1; \
 	if command -v cargo-nextest >/dev/null; then rust_tests='nextest run --cargo-quiet --status-level fail'; \
 	else rust_tests='test --quiet --lib --bins --tests --examples'; fi; \
-	$(CARGO) $$rust_tests $(LOCKED) --no-fail-fast || failed='the Rust tests'; \
+	$(CARGO) $$rust_tests $(LOCKED) --features serve --no-fail-fast || failed='the Rust tests'; \
 	unset ORT_DYLIB_PATH; \
 	$(COVERAGE_BIN)/coverage run -m pytest -p no:cacheprovider $(PYTEST_ARGS) || failed="$$failed the Python tests"; \
 	mkdir -p $(COVERAGE)/report && $(COVERAGE_BIN)/coverage combine --quiet && \
@@ -557,7 +557,7 @@ minimum-rust: .make/venv ## does everything compile with the oldest supported Ru
 	@rustup toolchain list | grep -q '^$(MINIMUM_RUST)' || rustup toolchain install '$(MINIMUM_RUST)' --profile minimal
 	@$(CHECK) minimum-rust $(CARGO) '+$(MINIMUM_RUST)' check $(LOCKED)
 	@$(CHECK) minimum-rust-python env PYO3_PYTHON="$(CURDIR)/$(RUN_PYTHON)" \
-		$(CARGO) '+$(MINIMUM_RUST)' check $(LOCKED) --features python
+		$(CARGO) '+$(MINIMUM_RUST)' check $(LOCKED) --features python,serve
 
 # Reads TAG from the environment, not as a part of the command: somebody else may have named it.
 .PHONY: check-release

@@ -89,7 +89,9 @@ class Material:
         short = [text for text in TEXTS.read_text(encoding="utf-8").splitlines() if text][:limit]
         long = [" ".join(short[number : number + 20]) for number in range(0, min(200, len(short)), 10)]
         texts = [*short, *long, "", " ", "\n", "ünïcödé ✓ 漢字", "a" * 500]
-        return cls(texts, [ids.tolist() for ids in embedder.tokenize(texts)], embedder.encode(texts))
+        batch = embedder.tokenize(texts)
+        rows = zip(batch["input_ids"], batch["attention_mask"], strict=True)
+        return cls(texts, [ids[mask == 1].tolist() for ids, mask in rows], embedder.encode(texts))
 
 
 class Load:
@@ -150,14 +152,13 @@ class Load:
         """Route, body, and what reads the rows of the answer."""
         texts = [self.material.texts[index] for index in chosen]
         tokens = [self.material.tokens[index] for index in chosen]
-        return chance.choice(
-            [
-                ("/v1/embeddings", {"input": texts}, openai_rows),
-                ("/v1/embeddings", {"input": texts, "encoding_format": "base64"}, openai_rows),
-                ("/v1/embeddings", {"input": tokens, "model": MODEL_NAME}, openai_rows),
-                ("/embed", {"inputs": texts}, np.array),
-            ]
-        )
+        questions: list[tuple[str, dict[str, Any], Callable[[Any], Any]]] = [
+            ("/v1/embeddings", {"input": texts}, openai_rows),
+            ("/v1/embeddings", {"input": texts, "encoding_format": "base64"}, openai_rows),
+            ("/v1/embeddings", {"input": tokens, "model": MODEL_NAME}, openai_rows),
+            ("/embed", {"inputs": texts}, np.array),
+        ]
+        return chance.choice(questions)
 
     def compare(self, rows: NDArray[np.float32], chosen: list[int], path: str) -> None:
         """Every number of an answer."""

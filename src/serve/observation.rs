@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use opentelemetry::{Context, KeyValue};
 
-use super::failure::Kind;
+use super::failure::{Failure, Kind};
 use super::metrics::{Metrics, Outcome};
 use super::traces::{TracedRequest, TracedStage, Traces};
 use crate::options::Usage;
@@ -26,6 +26,21 @@ const WATCHED: [&str; 4] = ["/live", "/ready", "/health", "/metrics"];
 tokio::task_local! {
     /// Those of the request that a task answers.
     static FACTS: Arc<Mutex<Facts>>;
+    /// Where the request that a task answers comes from.
+    static ORIGIN: Origin;
+}
+
+/// What a client says of a request beside what it asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    id: HeaderValue,
+    /// The client's own trace.
+    parent: Context,
+}
+
+/// That of the request that this task answers.
+pub(crate) fn origin() -> Option<Origin> {
+    ORIGIN.try_with(Origin::clone).ok()
 }
 
 /// What is known of a request when it is answered.
@@ -77,10 +92,40 @@ pub(crate) struct Observer {
 
 /// Around every route: gives the request an id, lets it be answered, and tells the observer.
 pub(crate) async fn observe(State(observer): State<Arc<Observer>>, request: Request, next: Next) -> Response {
-    let running = Running::start(observer, &request);
+    let parent = observer.traces.as_ref().map(|_| Traces::parent(request.headers())).unwrap_or_default();
+    let origin = Origin { id: id(request.headers()), parent };
+    let running = Running::start(observer, origin.clone(), method(request.method()), route(&request));
     let facts = Arc::clone(&running.facts);
-    let response = FACTS.scope(facts, next.run(request)).await;
+    let response = ORIGIN.scope(origin, FACTS.scope(facts, next.run(request))).await;
     running.answered(response)
+}
+
+/// Around a request that is one of many of a stream, which is a request itself: observed as one that comes alone, by
+/// `route` and with the id and the trace of the stream.
+pub(crate) async fn observe_message<Answer>(
+    observer: Arc<Observer>,
+    origin: Option<Origin>,
+    route: &str,
+    work: impl Future<Output = Result<Answer, Failure>>,
+) -> Result<Answer, Failure> {
+    let origin = origin.unwrap_or_else(|| Origin { id: new_id(), parent: Context::default() });
+    let mut running = Running::start(observer, origin, "POST", route.to_owned());
+    let answer = FACTS.scope(Arc::clone(&running.facts), work).await;
+    running.is_answered = true;
+    let failed = answer
+        .as_ref()
+        .err()
+        .map(|failure| Failed { kind: failure.kind.name(), is_ours: failure.status.is_server_error() });
+    running.tell(Some(200), failed);
+    answer
+}
+
+/// What a request that failed is counted as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Failed {
+    kind: &'static str,
+    /// Whether it is the service that failed, and not what was asked of it.
+    is_ours: bool,
 }
 
 /// A request that is being answered; dropped before it is where the client has left.
@@ -88,26 +133,23 @@ pub(crate) async fn observe(State(observer): State<Arc<Observer>>, request: Requ
 struct Running {
     observer: Arc<Observer>,
     facts: Arc<Mutex<Facts>>,
-    id: HeaderValue,
+    origin: Origin,
     method: &'static str,
     route: String,
-    parent: Context,
     started: SystemTime,
     clock: Instant,
     is_answered: bool,
 }
 
 impl Running {
-    fn start(observer: Arc<Observer>, request: &Request) -> Self {
+    fn start(observer: Arc<Observer>, origin: Origin, method: &'static str, route: String) -> Self {
         observer.metrics.in_flight.inc();
-        let parent = observer.traces.as_ref().map(|_| Traces::parent(request.headers())).unwrap_or_default();
         Self {
             observer,
             facts: Arc::default(),
-            id: id(request.headers()),
-            method: method(request.method()),
-            route: route(request),
-            parent,
+            origin,
+            method,
+            route,
             started: SystemTime::now(),
             clock: Instant::now(),
             is_answered: false,
@@ -118,19 +160,21 @@ impl Running {
         self.is_answered = true;
         let status = response.status().as_u16();
         self.tell(Some(status), failure(&response));
-        response.headers_mut().insert(REQUEST_ID, self.id.clone());
+        response.headers_mut().insert(REQUEST_ID, self.origin.id.clone());
         response
     }
 
     /// `status` is none for a client that has left.
-    fn tell(&self, status: Option<u16>, failure: Option<&'static str>) {
+    fn tell(&self, status: Option<u16>, failed: Option<Failed>) {
         let elapsed = self.clock.elapsed();
+        let failure = failed.map(|failed| failed.kind);
         let facts = std::mem::take(&mut *self.facts.lock().unwrap_or_else(PoisonError::into_inner));
         let outcome = Outcome { method: self.method, route: &self.route, status, failure, elapsed };
         self.observer.metrics.request(&outcome);
         self.log(&outcome, &facts);
         if let Some(traces) = &self.observer.traces {
-            traces.request(self.traced(&outcome, facts));
+            let is_ours = failed.is_some_and(|failed| failed.is_ours);
+            traces.request(self.traced(&outcome, facts, is_ours));
         }
     }
 
@@ -139,7 +183,7 @@ impl Running {
             ($level:ident) => {
                 tracing::$level!(
                     target: "oxembed::requests",
-                    id = self.id.to_str().unwrap_or_default(),
+                    id = self.origin.id.to_str().unwrap_or_default(),
                     method = self.method,
                     route = self.route,
                     status = outcome.status,
@@ -155,11 +199,11 @@ impl Running {
         if outcome.failure.is_none() && WATCHED.contains(&self.route.as_str()) { told!(debug) } else { told!(info) }
     }
 
-    fn traced(&self, outcome: &Outcome<'_>, facts: Facts) -> TracedRequest {
+    fn traced(&self, outcome: &Outcome<'_>, facts: Facts, is_ours: bool) -> TracedRequest {
         let mut attributes = vec![
             KeyValue::new("http.request.method", self.method),
             KeyValue::new("http.route", self.route.clone()),
-            KeyValue::new("oxembed.request_id", self.id.to_str().unwrap_or_default().to_owned()),
+            KeyValue::new("oxembed.request_id", self.origin.id.to_str().unwrap_or_default().to_owned()),
         ];
         attributes.extend(outcome.status.map(|status| KeyValue::new("http.response.status_code", i64::from(status))));
         attributes.extend(outcome.failure.map(|failure| KeyValue::new("error.type", failure)));
@@ -170,10 +214,10 @@ impl Running {
         }
         TracedRequest {
             name: format!("{} {}", self.method, self.route),
-            parent: self.parent.clone(),
+            parent: self.origin.parent.clone(),
             started: self.started,
             attributes,
-            failure: outcome.failure.filter(|_| outcome.status.is_some_and(|status| status >= 500)),
+            failure: outcome.failure.filter(|_| is_ours),
             stages: facts.stages,
         }
     }
@@ -182,7 +226,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if !self.is_answered {
-            self.tell(None, Some("left"));
+            self.tell(None, Some(Failed { kind: "left", is_ours: false }));
         }
         self.observer.metrics.in_flight.dec();
     }
@@ -215,13 +259,14 @@ fn route(request: &Request) -> String {
     request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned())
 }
 
-/// What a failed request is counted as: what its route says, else what gRPC or HTTP say.
-fn failure(response: &Response) -> Option<&'static str> {
+/// How a request failed: as its route says, else as gRPC or HTTP say.
+fn failure(response: &Response) -> Option<Failed> {
+    let status = response.status();
     if let Some(kind) = response.extensions().get::<Kind>() {
-        return Some(kind.name());
+        return Some(Failed { kind: kind.name(), is_ours: status.is_server_error() });
     }
     let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok());
-    let kind = match (code, response.status().as_u16()) {
+    let kind = match (code, status.as_u16()) {
         (Some("0"), _) => return None,
         (Some("5"), _) => Kind::UnknownModel,
         (Some("7" | "16"), _) | (_, 401 | 403) => Kind::Unauthorized,
@@ -231,7 +276,9 @@ fn failure(response: &Response) -> Option<&'static str> {
         (Some(_), _) | (_, 400..) => Kind::Invalid,
         _ => return None,
     };
-    Some(kind.name())
+    // OpenTelemetry's "Semantic conventions for gRPC spans": these codes, of a server, are errors.
+    let is_ours = matches!(code, Some("2" | "4" | "12" | "13" | "14" | "15")) || status.is_server_error();
+    Some(Failed { kind: kind.name(), is_ours })
 }
 
 #[cfg(test)]
@@ -262,12 +309,17 @@ mod tests {
             let mut response = Response::new(axum::body::Body::empty());
             *response.status_mut() = status.try_into().unwrap();
             grpc.map(|code| response.headers_mut().insert("grpc-status", HeaderValue::from_static(code)));
-            failure(&response)
+            failure(&response).map(|failed| (failed.kind, failed.is_ours))
         };
-        assert_eq!((failed(200, None), failed(200, Some("0"))), (None, None));
-        assert_eq!((failed(404, None), failed(200, Some("3"))), (Some("invalid"), Some("invalid")));
-        assert_eq!((failed(429, None), failed(200, Some("8"))), (Some("overloaded"), Some("overloaded")));
-        assert_eq!((failed(503, None), failed(200, Some("13"))), (Some("backend"), Some("backend")));
+        for (status, code, expected) in [
+            (200, "0", None),
+            (404, "3", Some(("invalid", false))),
+            (429, "8", Some(("overloaded", false))),
+            (504, "4", Some(("timed_out", true))),
+            (503, "13", Some(("backend", true))),
+        ] {
+            assert_eq!((failed(status, None), failed(200, Some(code))), (expected, expected), "{status}");
+        }
     }
 
     #[test]

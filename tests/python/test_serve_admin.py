@@ -113,7 +113,8 @@ def test_a_swap_that_fails_changes_nothing(server: Server, tmp_path: Path) -> No
         answer = other.ask("/admin/models", {"name": "m", "path": str(broken)}, key="chief")
         assert (answer.status, answer.json()["error"]["param"]) == (422, "path")
         assert "tokenizer.json" in answer.json()["error"]["message"]
-        for body in ({"name": "m", "aliases": ["other"]}, {"name": "alias"}):
+        taken: list[dict[str, Any]] = [{"name": "m", "aliases": ["other"]}, {"name": "alias"}]
+        for body in taken:
             assert other.ask("/admin/models", body, key="chief").status == 409
         np.testing.assert_array_equal(vectors(other, "alias"), expected(FIRST))
         np.testing.assert_array_equal(vectors(other, "other"), expected(SECOND))
@@ -187,7 +188,7 @@ def test_swaps_under_load(cache: tuple[str, ...]) -> None:
     def ask() -> None:
         while not over.is_set():
             try:
-                found = vectors(server, "m")
+                found = vectors(running, "m")
             except AssertionError as error:
                 wrong.append(str(error))
                 return
@@ -198,19 +199,19 @@ def test_swaps_under_load(cache: tuple[str, ...]) -> None:
             else:
                 wrong.append("rows of neither version, or of both")
 
-    with started("--model-root", str(FIXTURES), *cache) as server:
+    with started("--model-root", str(FIXTURES), *cache) as running:
         threads = [threading.Thread(target=ask) for _ in range(16)]
         for thread in threads:
             thread.start()
         for number in range(50):
             folder = SECOND if number % 2 == 0 else FIRST
-            assert server.ask("/admin/models", {"name": "m", "path": str(folder)}, key="chief").status == 200
+            assert running.ask("/admin/models", {"name": "m", "path": str(folder)}, key="chief").status == 200
         over.set()
         for thread in threads:
             thread.join()
         assert wrong == []
         assert min(seen) > 0, seen
-        assert listed(server)["m"]["requests"] == sum(seen)
+        assert listed(running)["m"]["requests"] == sum(seen)
 
 
 def test_swaps_of_one_name_come_one_after_the_other(server: Server) -> None:

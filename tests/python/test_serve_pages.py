@@ -61,7 +61,7 @@ def quantile(buckets: list[dict[str, Any]], share: float) -> float:
     for bucket in buckets:
         if bucket["count"] >= rank:
             within: float = (rank - reached) / (bucket["count"] - reached)
-            return 1000 * (below + (bucket["seconds"] - below) * within)
+            return 1000 * (below + (float(bucket["seconds"]) - below) * within)
         below, reached = bucket["seconds"], bucket["count"]
     raise AssertionError("no bucket holds it")
 

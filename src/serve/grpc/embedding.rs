@@ -55,11 +55,15 @@ impl Embedding for EmbeddingService {
 
     async fn info(&self, _: Request<InfoRequest>) -> Result<Response<InfoResponse>, Status> {
         let settings = &self.0.settings;
+        let all = self.0.models.describe();
+        let unloaded = all.iter().filter(|model| !model.is_loaded).map(|model| model.name.clone()).collect();
         Ok(Response::new(InfoResponse {
             models: self.0.models.all().iter().map(|served| model(served)).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             max_inputs: settings.max_inputs as u64,
             max_message_bytes: settings.max_body_bytes as u64,
+            default_model: all.into_iter().next().map(|model| model.name).unwrap_or_default(),
+            unloaded,
         }))
     }
 }

@@ -1,5 +1,7 @@
 //! A stream of requests, each answered when it is ready.
 
+use std::sync::Arc;
+
 use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -14,10 +16,14 @@ use super::{embedding, status};
 use crate::EmbeddingError;
 use crate::serve::failure::Failure;
 use crate::serve::limits::Client;
+use crate::serve::observation::{self, Origin, observe_message};
 use crate::serve::rest::Service;
 
 /// Requests of one stream that are worked on; further ones are not read meanwhile, which holds the client up.
 const AT_A_TIME: usize = 64;
+
+/// What a request of a stream is counted as; the stream itself is counted by its own route.
+const MESSAGE: &str = "/oxembed.v1.Embedding/EmbedStream#message";
 
 type Answers = mpsc::Sender<Result<StreamedResponse, Status>>;
 
@@ -30,12 +36,13 @@ pub(super) fn answers(
 ) -> ReceiverStream<Result<StreamedResponse, Status>> {
     // One that waits to be sent: where the client does not read, no more is worked on than that and what runs.
     let (sender, receiver) = mpsc::channel(1);
+    let origin = observation::origin();
     tokio::spawn(async move {
         let end = tokio::select! {
             // The client has left, and what it asked for is given up with the future that works on it.
             () = sender.closed() => None,
             end = out_of_time(deadline) => Some(end),
-            end = converse(&service, client, requests, &sender) => end,
+            end = converse(&service, client, origin, requests, &sender) => end,
         };
         if let Some(end) = end {
             // It fails where the client has left, and then nobody is to be told.
@@ -59,6 +66,7 @@ async fn out_of_time(deadline: Option<Deadline>) -> Status {
 async fn converse(
     service: &Service,
     client: Client,
+    origin: Option<Origin>,
     mut requests: Streaming<StreamedRequest>,
     answers: &Answers,
 ) -> Option<Status> {
@@ -75,8 +83,8 @@ async fn converse(
                 Ok(Some(request)) => {
                     let size = request.encoded_len();
                     bytes += size;
-                    let service = service.clone();
-                    running.spawn(async move { (answer(&service, client, request).await, size) });
+                    let (service, origin) = (service.clone(), origin.clone());
+                    running.spawn(async move { (answer(&service, client, origin, request).await, size) });
                 }
                 Ok(None) => end = Some(None),
                 Err(said) => end = Some(Some(status::unreadable(said, most_bytes))),
@@ -103,10 +111,16 @@ async fn converse(
     }
 }
 
-async fn answer(service: &Service, client: Client, request: StreamedRequest) -> StreamedResponse {
+async fn answer(
+    service: &Service,
+    client: Client,
+    origin: Option<Origin>,
+    request: StreamedRequest,
+) -> StreamedResponse {
     // A request without its message is one in which nothing is set.
     let StreamedRequest { id, request } = request;
-    let outcome = match embedding::embed(service, client, request.unwrap_or_else(EmbedRequest::default)).await {
+    let work = embedding::embed(service, client, request.unwrap_or_else(EmbedRequest::default));
+    let outcome = match observe_message(Arc::clone(&service.observer), origin, MESSAGE, work).await {
         Ok(response) => Outcome::Response(response),
         Err(failure) => Outcome::Failure(failure.into()),
     };

@@ -32,7 +32,7 @@ async fn service(change: impl FnOnce(&mut Settings)) -> (Router, Service) {
     change(&mut settings);
     let settings = Arc::new(settings);
     let models = ModelSet::load(&settings, None).await.unwrap();
-    let service = Service::new(settings, Arc::new(models));
+    let service = Service::new(settings, Arc::new(models), None);
     (rest::router(service.clone()).merge(super::router(&service).unwrap()), service)
 }
 

@@ -17,19 +17,22 @@ const ABOUT: &str = include_str!("../openapi/about.json");
 const PATHS: &str = include_str!("../openapi/paths.json");
 const SCHEMAS: &str = include_str!("../openapi/schemas.json");
 const RESPONSES: &str = include_str!("../openapi/responses.json");
+/// Of the routes that are there where somebody has a key for them.
+const ADMIN: &str = include_str!("../openapi/admin.json");
 
 /// The text whose tokens are an example.
 const EXAMPLE: &str = "a text";
 
 /// The document, with this service's own limits.
 pub(super) async fn document(State(service): State<Service>) -> std::result::Result<Json<Value>, OpenAiFailure> {
-    let mut document = written().map_err(Failure::from)?;
+    let has_admin = !service.settings.admin_keys.is_empty();
+    let mut document = written(has_admin).map_err(Failure::from)?;
     fit(&mut document, &service).await?;
     Ok(Json(document))
 }
 
-/// What holds for every service.
-fn written() -> Result<Value> {
+/// What holds for every service, with the routes under `/admin/` or without.
+fn written(has_admin: bool) -> Result<Value> {
     let read = |name: &str, text: &str| -> Result<Value> {
         serde_json::from_str(text).map_err(|error| EmbeddingError::internal(format!("openapi/{name}.json: {error}")))
     };
@@ -37,7 +40,20 @@ fn written() -> Result<Value> {
     document["paths"] = read("paths", PATHS)?;
     document["components"]["schemas"] = read("schemas", SCHEMAS)?;
     document["components"]["responses"] = read("responses", RESPONSES)?;
+    if has_admin {
+        let admin = read("admin", ADMIN)?;
+        add(&mut document["paths"], &admin["paths"]);
+        for kind in ["schemas", "responses", "securitySchemes"] {
+            add(&mut document["components"][kind], &admin[kind]);
+        }
+    }
     Ok(document)
+}
+
+fn add(to: &mut Value, from: &Value) {
+    for (key, value) in from.as_object().into_iter().flatten() {
+        to[key] = value.clone();
+    }
 }
 
 /// Writes in what this service knows: its models, what they take, how much it takes at once, whether it has keys.
@@ -82,10 +98,11 @@ mod tests {
 
     const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"];
 
-    async fn router() -> axum::Router {
-        let settings = Arc::new(Settings::default());
+    async fn router(has_admin: bool) -> axum::Router {
+        let admin_keys = if has_admin { vec!["a key".to_owned()] } else { Vec::new() };
+        let settings = Arc::new(Settings { admin_keys, ..Settings::default() });
         let models = ModelSet::load(&settings, None).await.unwrap();
-        crate::serve::rest::router(Service::new(settings, Arc::new(models)))
+        crate::serve::rest::router(Service::new(settings, Arc::new(models), None))
     }
 
     /// `(path, method)` of every operation; where there is GET, HEAD answers too.
@@ -99,8 +116,8 @@ mod tests {
 
     #[tokio::test]
     async fn every_route_takes_the_methods_that_are_documented_and_says_so() {
-        let document = written().unwrap();
-        let service = TowerToHyperService::new(router().await);
+        let document = written(false).unwrap();
+        let service = TowerToHyperService::new(router(false).await);
         for (path, item) in document["paths"].as_object().unwrap() {
             let expected = documented(item);
             let place = path.replace("{name}", "a-model");
@@ -119,20 +136,22 @@ mod tests {
 
     #[tokio::test]
     async fn every_route_is_documented() {
-        // What axum shows of a router lists its paths; nothing else of it does.
-        let shown = format!("{:?}", router().await);
-        let quoted = shown.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
-        // Fallbacks are no routes.
-        let routes: BTreeSet<&str> = quoted.filter(|path| !path.contains("__private__axum")).collect();
-        assert!(routes.contains("/v1/embeddings"), "{routes:?}");
-        let document = written().unwrap();
-        let paths = document["paths"].as_object().unwrap();
-        assert_eq!(routes, paths.keys().map(String::as_str).collect());
+        for has_admin in [false, true] {
+            // What axum shows of a router lists its paths; nothing else of it does.
+            let shown = format!("{:?}", router(has_admin).await);
+            let quoted = shown.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
+            // Fallbacks are no routes.
+            let routes: BTreeSet<&str> = quoted.filter(|path| !path.contains("__private__axum")).collect();
+            assert!(routes.contains("/v1/embeddings"), "{routes:?}");
+            let document = written(has_admin).unwrap();
+            let paths = document["paths"].as_object().unwrap();
+            assert_eq!(routes, paths.keys().map(String::as_str).collect());
+        }
     }
 
     #[test]
     fn every_reference_leads_somewhere_and_everything_is_referred_to() {
-        let document = written().unwrap();
+        let document = written(true).unwrap();
         let text = document.to_string();
         let references = text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next());
         let references: BTreeSet<&str> = references.collect();

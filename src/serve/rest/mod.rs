@@ -25,7 +25,9 @@ use super::failure::Failure;
 use super::limits::RateLimits;
 use super::metrics::Metrics;
 use super::models::ModelSet;
+use super::observation::Observer;
 use super::settings::Settings;
+use super::traces::Traces;
 
 /// What every route can see.
 #[derive(Debug, Clone)]
@@ -33,15 +35,17 @@ pub(crate) struct Service {
     pub settings: Arc<Settings>,
     pub models: Arc<ModelSet>,
     pub metrics: Arc<Metrics>,
+    pub observer: Arc<Observer>,
     pub draining: Draining,
     pub limits: Arc<RateLimits>,
 }
 
 impl Service {
-    pub fn new(settings: Arc<Settings>, models: Arc<ModelSet>) -> Self {
+    pub fn new(settings: Arc<Settings>, models: Arc<ModelSet>, traces: Option<Traces>) -> Self {
         let limits = Arc::new(RateLimits::new(&settings));
         let metrics = Arc::new(Metrics::new(&models));
-        Self { settings, models, metrics, draining: Draining::new(), limits }
+        let observer = Arc::new(Observer { metrics: Arc::clone(&metrics), traces });
+        Self { settings, models, metrics, observer, draining: Draining::new(), limits }
     }
 }
 

@@ -17,7 +17,15 @@ pub(super) async fn status(State(service): State<Service>) -> Json<Value> {
     let limit = service.settings.max_queued_inputs;
     let models: Vec<Value> = service.models.all().iter().map(|served| described(served, &samples, limit)).collect();
     let now = UNIX_EPOCH.elapsed().map_or(0.0, |elapsed| elapsed.as_secs_f64());
-    Json(json!({"version": env!("CARGO_PKG_VERSION"), "now": now, "models": models}))
+    // A model that had to go for want of memory comes back when it is asked for.
+    let unloaded: Vec<Value> = service
+        .models
+        .describe()
+        .into_iter()
+        .filter(|model| !model.is_loaded)
+        .map(|model| json!({"name": model.name, "requests": model.requests}))
+        .collect();
+    Json(json!({"version": env!("CARGO_PKG_VERSION"), "now": now, "models": models, "unloaded": unloaded}))
 }
 
 fn described(served: &Served, samples: &Samples, limit: usize) -> Value {

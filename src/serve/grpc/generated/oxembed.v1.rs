@@ -150,7 +150,7 @@ pub struct InfoRequest {}
 /// What is served.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct InfoResponse {
-    /// The first answers requests that name none.
+    /// Those that are in memory.
     #[prost(message, repeated, tag = "1")]
     pub models: ::prost::alloc::vec::Vec<Model>,
     /// The version of oxembed.
@@ -162,6 +162,12 @@ pub struct InfoResponse {
     /// Most bytes of one message.
     #[prost(uint64, tag = "4")]
     pub max_message_bytes: u64,
+    /// Name of the model that answers requests that name none.
+    #[prost(string, tag = "5")]
+    pub default_model: ::prost::alloc::string::String,
+    /// Names of the models that are not in memory now; a request for one loads it.
+    #[prost(string, repeated, tag = "6")]
+    pub unloaded: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// A model.
 #[derive(Clone, PartialEq, ::prost::Message)]
