@@ -88,7 +88,8 @@ def test_a_step_of_an_arena_is_no_leak_and_many_steps_are_one() -> None:
 
     def complaints(*steps: int, leak: float = 0) -> list[str]:
         risen = [sum(8 for step in steps if step <= n) + n * leak + noise[n] for n in range(40)]
-        return gauge.complaints([gauge.Reading(8, 9, int(3e8), int(mib * (160 + each))) for each in risen])
+        found: list[str] = gauge.complaints([gauge.Reading(8, 9, int(3e8), int(mib * (160 + each))) for each in risen])
+        return found
 
     assert complaints(20) == complaints(3, 11, 30, 31) == []
     assert "memory in use is not level" in complaints(20, leak=0.25)[0], "a step does not hide a leak"

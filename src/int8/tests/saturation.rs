@@ -32,6 +32,7 @@ fn the_instruction_that_saturates_is_emulated_as_it_is() {
 /// A row as the normalization of a BERT layer gives it: one channel far out, which moves the byte of 0 far from the
 /// middle. Then two ordinary weights are enough to leave 16 bits.
 #[test]
+#[cfg_attr(miri, ignore = "of numbers only, and very many")]
 fn the_8_bit_product_of_avx2_would_saturate_and_no_kernel_does() {
     let (inputs, outputs) = (384, 64);
     let mut numbers = Numbers(23);
