@@ -114,8 +114,8 @@ def test_a_swap_that_fails_changes_nothing(server: Server, tmp_path: Path) -> No
         assert (answer.status, answer.json()["error"]["param"]) == (422, "path")
         assert "tokenizer.json" in answer.json()["error"]["message"]
         taken: list[dict[str, Any]] = [{"name": "m", "aliases": ["other"]}, {"name": "alias"}]
-        for body in taken:
-            assert other.ask("/admin/models", body, key="chief").status == 409
+        for conflicting in taken:
+            assert other.ask("/admin/models", conflicting, key="chief").status == 409
         np.testing.assert_array_equal(vectors(other, "alias"), expected(FIRST))
         np.testing.assert_array_equal(vectors(other, "other"), expected(SECOND))
     for body, says in [
