@@ -163,12 +163,11 @@ mod tests {
             prop_assume!(share < budget);
             let plan = plan(&lengths, Limits { token_budget: budget, workers });
             let found = makespan(&lengths_of(plan.batches().map(<[usize]>::to_vec), &lengths), workers);
-            let mut tried = vec![1.0, 0.75, 2.0 / 3.0, 0.5, 1.0 / 3.0, 0.25]
-                .into_iter()
-                .map(|part: f64| cut(&lengths, ((share as f64 * part + 1e-9) as usize).max(1)))
-                .collect::<Vec<_>>();
+            let mut tried = [(1, 1), (3, 4), (2, 3), (1, 2), (1, 3), (1, 4)]
+                .map(|(part, of)| cut(&lengths, (share * part / of).max(1)))
+                .to_vec();
             if lengths[0] * lengths.len() <= budget {
-                tried.push(vec![0..lengths.len()]);
+                tried.push(std::iter::once(0..lengths.len()).collect());
             }
             let best = tried
                 .into_iter()
