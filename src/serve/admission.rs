@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::failure::Failure;
 
 /// The longest that a client is told to stay away.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(1);
 /// Over which the rate is counted.
 const WINDOW: Duration = Duration::from_secs(1);
 

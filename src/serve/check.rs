@@ -10,7 +10,7 @@ use crate::inspect::{Severity, inspect};
 /// [`ServeError`] for the first in which something is wrong.
 pub(super) fn models(settings: &Settings) -> Result<(), ServeError> {
     for model in &settings.models {
-        let failed = |source| ServeError::Model { name: model.name.clone(), source };
+        let failed = |source| ServeError::Model { name: model.name.clone(), source: Box::new(source) };
         let inspection = inspect(&model.path).map_err(failed)?;
         let mut errors = inspection.findings.into_iter().filter(|finding| finding.severity == Severity::Error);
         if let Some(error) = errors.next() {

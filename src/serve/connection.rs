@@ -16,7 +16,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -43,6 +43,11 @@ const HEAD_BYTES: u32 = 32 << 10;
 const HEAD_FIELDS: usize = 100;
 /// Most bytes that wait in the socket's buffers of one connection. Also most of a head that is not at its end.
 const BUFFER: usize = 64 << 10;
+/// Room for what is sent and not taken yet, of one connection. The system says that there is room again when a third of it
+/// is, so with megabytes, which it takes by itself, a slow reader would seem to read nothing for long.
+const SEND_BUFFER: u32 = 256 << 10;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 1024;
 /// How often a silent HTTP/2 client is asked whether it is still there.
 const PING: Duration = Duration::from_secs(20);
 /// How long to wait where the system refuses a socket, for want of file descriptors mostly.
@@ -60,10 +65,10 @@ impl Listener {
     ///
     /// # Errors
     /// [`ServeError::Address`].
-    pub async fn bind(settings: &Arc<Settings>) -> Result<Self, ServeError> {
+    pub fn bind(settings: &Arc<Settings>) -> Result<Self, ServeError> {
         let address = SocketAddr::new(settings.host, settings.port);
         let failed = |source| ServeError::Address { address, source };
-        let socket = TcpListener::bind(address).await.map_err(failed)?;
+        let socket = listen(address).map_err(failed)?;
         let address = socket.local_addr().map_err(failed)?;
         Ok(Self { socket, address, settings: Arc::clone(settings) })
     }
@@ -247,8 +252,20 @@ impl Service<Request<Incoming>> for Counted {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let running = self.activity.request();
         let answer = self.router.call(request);
-        Box::pin(async move { Ok(answer.await?.map(|body| RunningBody { body, running })) })
+        Box::pin(async move { Ok(answer.await?.map(|body| RunningBody::new(body, running))) })
     }
+}
+
+/// Takes the address, as [`TcpListener::bind`] does, with less room for what is sent.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A server that is started again takes the address over from connections that have ended; Windows needs no such thing.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    // Connections have it from the listener.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Looks at the first bytes, without taking them, until they tell.

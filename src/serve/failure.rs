@@ -52,7 +52,7 @@ pub enum ServeError {
         /// Its name in the service.
         name: String,
         /// Why.
-        source: EmbeddingError,
+        source: Box<EmbeddingError>,
     },
     /// A file for kept rows that cannot be used.
     #[error("the cache {} cannot be used: {message}. Give another --cache-path; an old cache can be removed", path.display())]
@@ -152,6 +152,11 @@ impl Failure {
         let message = format!("the request was not answered within {} s and is given up", limit.as_secs_f64());
         Self::new(StatusCode::GATEWAY_TIMEOUT, Kind::TimedOut, None, message)
     }
+}
+
+/// As clients are told when to come back: rounded up.
+pub(crate) fn whole_seconds(after: Duration) -> u64 {
+    after.as_secs() + u64::from(after.subsec_nanos() > 0)
 }
 
 impl From<EmbeddingError> for Failure {

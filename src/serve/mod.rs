@@ -73,7 +73,7 @@ pub async fn serve(settings: Settings, ready: impl FnOnce(std::net::SocketAddr))
     let settings = Arc::new(settings);
     let tls = Tls::read(&settings)?;
     // The address first: that it is taken is known at once, and a model takes a while.
-    let listener = Listener::bind(&settings).await?;
+    let listener = Listener::bind(&settings)?;
     let cache = EmbeddingCache::open(&settings)?;
     let traces = Traces::start(&settings)?;
     let models = ModelSet::load(&settings, cache.clone()).await?;

@@ -66,7 +66,7 @@ impl ModelSet {
             evictions: AtomicU64::new(0),
         };
         for model in &settings.models {
-            let failed = |source| ServeError::Model { name: model.name.clone(), source };
+            let failed = |source| ServeError::Model { name: model.name.clone(), source: Box::new(source) };
             let bytes = match settings.memory_limit_bytes {
                 None => 0,
                 Some(_) => least_bytes(model.path.clone()).await.map_err(failed)?,
@@ -219,9 +219,9 @@ impl Collector for ModelSet {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
         }
         if self.settings.wants_memory() {
-            let held = ConstGauge::new(i64::try_from(self.room.held()).unwrap_or(i64::MAX));
+            let gauge = ConstGauge::new(i64::try_from(self.room.held()).unwrap_or(i64::MAX));
             let help = "Memory that the models take, as it is counted against the limit";
-            held.encode(encoder.encode_descriptor("model_memory_bytes", help, None, held.metric_type())?)?;
+            gauge.encode(encoder.encode_descriptor("model_memory_bytes", help, None, gauge.metric_type())?)?;
         }
         Ok(())
     }

@@ -254,9 +254,18 @@ fn method(method: &Method) -> &'static str {
     KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("other")
 }
 
+/// Methods of the gRPC services, each of which is one route of all that lies below its name.
+const METHODS: [&str; 8] =
+    ["Embed", "EmbedStream", "Tokenize", "Info", "Check", "Watch", "List", "ServerReflectionInfo"];
+
 /// The route's pattern: the path itself is the client's, who may write there what should not be kept.
 fn route(request: &Request) -> String {
-    request.extensions().get::<MatchedPath>().map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned())
+    let matched = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    let method = matched.strip_suffix("{*rest}").and_then(|service| {
+        let method = request.uri().path().strip_prefix(service)?;
+        METHODS.contains(&method).then(|| format!("{service}{method}"))
+    });
+    method.unwrap_or_else(|| matched.to_owned())
 }
 
 /// How a request failed: as its route says, else as gRPC or HTTP say.

@@ -3,6 +3,7 @@
 //! Hyper's own limit is for the head alone, and counts the quiet before it as well. So the socket and the requests tell a
 //! common `Activity` what happens, and who drives the connection asks it whether patience has run out.
 
+use std::collections::BTreeMap;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use super::settings::Settings;
+
+/// Most bytes of a ping or of another frame that goes to a client which takes nothing, encrypted.
+const SIGN_OF_LIFE: usize = 128;
 
 /// Why a connection is closed on its client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +56,11 @@ pub(super) struct Activity {
 struct State {
     /// Requests whose answers are not handed over yet.
     running: usize,
+    /// Number of the next request.
+    next: u64,
+    /// Answers of which something could be taken, since when: with HTTP/2 a client says how much it takes, and may say
+    /// nothing. An answer that is itself waited for, as that of a stream, is none of them.
+    untaken: BTreeMap<u64, Instant>,
     /// Since then there are none.
     quiet: Instant,
     /// The first byte of a head.
@@ -60,6 +69,8 @@ struct State {
     stalled: Option<Instant>,
     /// It took something the last time.
     written: Instant,
+    /// It took more than a sign of life the last time.
+    moved: Instant,
     /// It was asked to end.
     closing: bool,
 }
@@ -68,18 +79,30 @@ impl Activity {
     /// A connection that begins now.
     pub fn new(settings: &Settings, has_heads: bool) -> Arc<Self> {
         let now = Instant::now();
-        let state = State { running: 0, quiet: now, head: None, stalled: None, written: now, closing: false };
+        let state = State {
+            running: 0,
+            next: 0,
+            untaken: BTreeMap::new(),
+            quiet: now,
+            head: None,
+            stalled: None,
+            written: now,
+            moved: now,
+            closing: false,
+        };
         let (head, idle, write) = (settings.header_timeout, settings.idle_timeout, settings.write_timeout);
         Arc::new(Self { head, idle, write, has_heads, state: Mutex::new(state) })
     }
 
     /// A request begins; it is over when what is returned is dropped.
     pub fn request(self: &Arc<Self>) -> Running {
-        self.change(|state| {
+        let number = self.change(|state| {
             state.running += 1;
             state.head = None;
+            state.next += 1;
+            state.next
         });
-        Running(Arc::clone(self))
+        Running { activity: Arc::clone(self), number }
     }
 
     /// Done when patience has run out. After `Idle` it may be asked again, and then tells when the connection, which was
@@ -110,7 +133,10 @@ impl Activity {
     /// What comes first if nothing happens.
     fn next(&self) -> Option<(Instant, Impatience)> {
         self.change(|state| {
-            let stalled = state.stalled.map(|since| (since + self.write, Impatience::NotReading));
+            // Who takes the answer to one request waits with that to another.
+            let untaken = state.untaken.values().min().map(|since| *since.max(&state.moved));
+            let stalled = state.stalled.into_iter().chain(untaken).min();
+            let stalled = stalled.map(|since| (since + self.write, Impatience::NotReading));
             let head = state.head.map(|since| (since + self.head, Impatience::SlowHead));
             let quiet = if state.closing {
                 (state.written + self.write, Impatience::NotReading)
@@ -135,9 +161,12 @@ impl Activity {
             Poll::Pending => {
                 state.stalled.get_or_insert(now);
             }
-            Poll::Ready(_) => {
+            Poll::Ready(written) => {
                 state.stalled = None;
                 state.written = now;
+                if written.as_ref().is_ok_and(|bytes| *bytes > SIGN_OF_LIFE) {
+                    state.moved = now;
+                }
             }
         });
     }
@@ -149,12 +178,29 @@ impl Activity {
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Running(Arc<Activity>);
+pub(super) struct Running {
+    activity: Arc<Activity>,
+    number: u64,
+}
+
+impl Running {
+    /// Something of its answer could be taken now, or, where there is nothing yet, not.
+    fn offers(&self, something: bool) {
+        self.activity.change(|state| {
+            if something {
+                state.untaken.insert(self.number, Instant::now());
+            } else {
+                state.untaken.remove(&self.number);
+            }
+        });
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.change(|state| {
+        self.activity.change(|state| {
             state.running = state.running.saturating_sub(1);
+            state.untaken.remove(&self.number);
             state.quiet = Instant::now();
         });
     }
@@ -163,9 +209,16 @@ impl Drop for Running {
 /// The body of an answer, whose request is over when it is handed over.
 #[derive(Debug)]
 pub(super) struct RunningBody<B> {
-    pub body: B,
-    #[allow(dead_code)] // It is over when it is dropped, with the body.
-    pub running: Running,
+    body: B,
+    running: Running,
+}
+
+impl<B> RunningBody<B> {
+    /// The body of the answer to `running`.
+    pub fn new(body: B, running: Running) -> Self {
+        running.offers(true);
+        Self { body, running }
+    }
 }
 
 impl<B: Body + Unpin> Body for RunningBody<B> {
@@ -176,7 +229,9 @@ impl<B: Body + Unpin> Body for RunningBody<B> {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        self.running.offers(matches!(frame, Poll::Ready(Some(_))));
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
@@ -280,7 +335,7 @@ mod tests {
 
     fn activity(has_heads: bool) -> (Arc<Activity>, Instant) {
         let (header_timeout, write_timeout, idle_timeout) = (3 * SECOND, 5 * SECOND, 20 * SECOND);
-        let settings = Settings { header_timeout, write_timeout, idle_timeout, ..Settings::default() };
+        let settings = Settings { header_timeout, idle_timeout, write_timeout, ..Settings::default() };
         let activity = Activity::new(&settings, has_heads);
         let start = activity.change(|state| state.quiet);
         (activity, start)
@@ -336,6 +391,25 @@ mod tests {
             activity.wrote(&Poll::Ready(Ok(1)), start + (round * 4 + 4) * SECOND);
             assert_eq!(activity.next(), None);
         }
+    }
+
+    #[test]
+    fn an_answer_that_could_be_taken_and_is_not_has_its_time_too() {
+        let (activity, start) = activity(false);
+        let running = activity.request();
+        assert_eq!(activity.next(), None, "it is being computed");
+        running.offers(true);
+        let (moment, why) = activity.next().unwrap();
+        assert_eq!(why, Impatience::NotReading);
+        assert!(moment <= Instant::now() + 5 * SECOND);
+        // A ping is no part of an answer; a part of one is.
+        activity.wrote(&Poll::Ready(Ok(17)), start + 4 * SECOND);
+        assert_eq!(activity.next().unwrap().0, moment);
+        activity.wrote(&Poll::Ready(Ok(16_384)), start + 4 * SECOND);
+        assert_eq!(activity.next(), Some((start + 9 * SECOND, Impatience::NotReading)));
+        // A stream whose next part is not there yet may wait for ever.
+        running.offers(false);
+        assert_eq!(activity.next(), None);
     }
 
     #[tokio::test]

@@ -141,7 +141,7 @@ impl Default for Settings {
             max_queued_inputs: 16_384,
             max_body_bytes: 16 << 20,
             max_connections: 1024,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
@@ -174,8 +174,8 @@ impl Settings {
         let mut names: Vec<&String> =
             self.models.iter().flat_map(|model| std::iter::once(&model.name).chain(&model.aliases)).collect();
         names.sort();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return wrong("--model", format!("the name {:?} is given twice; write other=FOLDER for one", twice[0]));
+        if let Some((twice, _)) = names.iter().zip(names.iter().skip(1)).find(|(name, next)| name == next) {
+            return wrong("--model", format!("the name {twice:?} is given twice; write other=FOLDER for one"));
         }
         if let Some(name) = names.iter().find(|name| name.trim().is_empty()) {
             return wrong("--model", format!("{name:?} is no name"));
@@ -210,10 +210,10 @@ impl Settings {
                 return wrong(setting, "0 would refuse everything; it has to be at least 1".to_owned());
             }
         }
-        if let Some(endpoint) = &self.otlp_endpoint {
-            if let Err(message) = http_client::checked(endpoint) {
-                return wrong("--otlp-endpoint", message);
-            }
+        if let Some(endpoint) = &self.otlp_endpoint
+            && let Err(message) = http_client::checked(endpoint)
+        {
+            return wrong("--otlp-endpoint", message);
         }
         for (setting, value) in [
             ("--timeout", self.timeout),

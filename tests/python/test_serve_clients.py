@@ -147,8 +147,8 @@ def ask_until_refused(client: Any) -> None:
 
 
 def test_openai_is_told_to_come_back_and_does() -> None:
-    with serving("--provider", "cpu", "--threads", "1", "--max-queued-inputs", "400") as server:
-        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(400))}))
+    with serving("--provider", "cpu", "--threads", "1", "--max-queued-inputs", "2000") as server:
+        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(2000))}))
         with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as impatient:
             large.start()
             with pytest.raises(openai.RateLimitError) as full:

@@ -61,7 +61,7 @@ def test_flags_and_variables_exist(name: str, help_text: str) -> None:
     for flag in re.findall(r"(--[a-z][a-z-]+)", "\n".join(serves)):
         assert flag in help_text, flag
     for variable in re.findall(r"\b(OXEMBED_[A-Z_]+|OTEL_[A-Z_]+)\b", text):
-        assert f"{variable}=" in help_text, variable
+        assert re.search(rf"\[env: {variable}[=\]]", help_text), variable
 
 
 def test_settings_are_right(tmp_path: Path, objects: dict[str, dict[str, Any]]) -> None:

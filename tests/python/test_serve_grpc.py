@@ -185,7 +185,7 @@ BAD: dict[str, tuple[dict[str, Any], StatusCode, str]] = {
     "nothing": ({}, StatusCode.INVALID_ARGUMENT, "at least one"),
     "texts and ids": ({"texts": ["a"], "token_ids": [{"ids": [1]}]}, StatusCode.INVALID_ARGUMENT, "send one of them"),
     "a row without ids": ({"token_ids": [{"ids": [1]}, {}]}, StatusCode.INVALID_ARGUMENT, "token_ids[1] has no ids"),
-    "ids of no token": ({"token_ids": [{"ids": [10**6]}]}, StatusCode.INVALID_ARGUMENT, "of its own tokenizer"),
+    "ids of no token": ({"token_ids": [{"ids": [10**6]}]}, StatusCode.INVALID_ARGUMENT, "of this model's own tokenizer"),
     "no dimensions": ({"texts": ["a"], "dimensions": 0}, StatusCode.INVALID_ARGUMENT, "dimensions is 0"),
     "more dimensions": (
         {"texts": ["a"], "dimensions": 385},
@@ -303,9 +303,13 @@ def talk(client: Any, **options: Any) -> Iterator[Any]:
     return iter(stream.answers)
 
 
+# Room for a large request and others beside it.
+QUEUE = ("--max-queued-inputs", "100000")
+
+
 def test_the_service_has_a_limit_of_its_own() -> None:
     with (
-        serving("--provider", "cpu", "--timeout", "0.5", "--max-inputs", str(LARGE)) as server,
+        serving("--provider", "cpu", "--timeout", "0.5", *("--max-inputs", str(LARGE)), *QUEUE) as server,
         connected(server) as client,
     ):
         error = refused(client.Embed, large())
@@ -342,7 +346,7 @@ def test_a_client_whose_connection_breaks_is_given_up(server: Server) -> None:
 def waiting(server: Server) -> list[int]:
     """Texts that wait or run, of each model."""
     lines = server.ask("/metrics").body.decode().splitlines()
-    found = {line.split()[0]: int(line.split()[1]) for line in lines if line.startswith("oxembed_queued_inputs{")}
+    found = {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("oxembed_queued_inputs{")}
     return [found[name] for name in sorted(found)]
 
 

@@ -64,7 +64,8 @@ def others_are_answered(server: Server) -> Iterator[None]:
     statuses: list[int] = []
 
     def ask() -> None:
-        while not over.is_set():
+        # Before it is over, and after it.
+        while not over.is_set() or len(statuses) < 2:
             statuses.append(server.ask("/v1/embeddings", {"input": "somebody else"}).status)
             over.wait(0.05)
 
@@ -279,8 +280,8 @@ def test_http2_fields_without_end_are_refused() -> None:
             if kind in (http2.GOAWAY, http2.RST_STREAM):
                 break
             if kind == http2.HEADERS and stream == 1:
-                # 431, as the number of HPACK's static table or as it is written.
-                assert b"431" in payload or b"\x0b" in payload
+                # 431 as it is written, or in HPACK's Huffman code.
+                assert b"431" in payload or b"\x83\x69\x90\xff" in payload
                 break
         else:
             pytest.fail("it was closed without a word")

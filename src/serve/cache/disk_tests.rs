@@ -14,7 +14,7 @@ fn key(number: u64) -> Key {
 
 fn row(number: u64, width: usize) -> Arc<CachedRow> {
     let values = (0..width).map(|place| number as f32 + place as f32 / 1000.0).collect();
-    Arc::new(CachedRow { values, tokens: u32::try_from(number).unwrap(), is_truncated: number % 2 == 0 })
+    Arc::new(CachedRow { values, tokens: u32::try_from(number).unwrap(), is_truncated: number.is_multiple_of(2) })
 }
 
 fn batch(numbers: std::ops::Range<u64>, width: usize) -> Vec<(Key, Arc<CachedRow>)> {

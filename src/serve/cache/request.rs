@@ -103,7 +103,7 @@ mod tests {
         let number = f32::from(text);
         (
             [number, -number / 3.0, number.sqrt()],
-            TextUsage { tokens: 2 + usize::from(text % 5), is_truncated: text % 7 == 0 },
+            TextUsage { tokens: 2 + usize::from(text % 5), is_truncated: text.is_multiple_of(7) },
         )
     }
 

@@ -7,7 +7,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
 
 use super::protocol;
-use crate::serve::failure::{Failure, Kind};
+use crate::serve::failure::{Failure, Kind, whole_seconds};
 
 /// A status is a header, and clients take no more than 8 KiB of those; a message may quote what the client sent.
 const LONGEST_MESSAGE: usize = 1000;
@@ -20,7 +20,7 @@ struct Ours;
 impl From<Failure> for Status {
     fn from(failure: Failure) -> Self {
         let mut metadata = MetadataMap::new();
-        if let Some(seconds) = seconds_away(&failure) {
+        if let Some(seconds) = failure.retry_after.map(whole_seconds) {
             metadata.insert("retry-after", MetadataValue::from(seconds));
         }
         let mut status = Self::with_metadata(code(&failure), shortened(failure.message), metadata);
@@ -31,13 +31,17 @@ impl From<Failure> for Status {
 
 impl From<Failure> for protocol::Failure {
     fn from(failure: Failure) -> Self {
-        Self { code: code(&failure) as i32, retry_after: seconds_away(&failure), message: failure.message }
+        Self {
+            code: code(&failure) as i32,
+            retry_after: failure.retry_after.map(whole_seconds),
+            message: failure.message,
+        }
     }
 }
 
 /// Whether the status comes from a [`Failure`], not from tonic.
 pub(super) fn is_ours(status: &Status) -> bool {
-    std::error::Error::source(status).is_some_and(|source| source.is::<Ours>())
+    std::error::Error::source(status).is_some_and(<dyn std::error::Error>::is::<Ours>)
 }
 
 /// What tonic says of a message that it cannot read, with the codes that say whose fault it is: to tonic, garbage is an
@@ -76,11 +80,6 @@ fn code(failure: &Failure) -> Code {
         Kind::Backend if failure.status == StatusCode::SERVICE_UNAVAILABLE => Code::Unavailable,
         Kind::Backend => Code::Internal,
     }
-}
-
-/// Whole seconds, rounded up.
-fn seconds_away(failure: &Failure) -> Option<u64> {
-    failure.retry_after.map(|after| after.as_secs() + u64::from(after.subsec_nanos() > 0))
 }
 
 #[cfg(test)]

@@ -36,8 +36,8 @@ async fn collect(service: &Service, body: Body) -> Result<axum::body::Bytes, Fai
     match tokio::time::timeout(settings.timeout, to_bytes(body, limit)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) => {
-            let is_too_large =
-                std::error::Error::source(&error).is_some_and(|source| source.is::<http_body_util::LengthLimitError>());
+            let is_too_large = std::error::Error::source(&error)
+                .is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>);
             if is_too_large {
                 let message = format!("the body is larger than {limit} bytes; send the inputs in several requests");
                 return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, Kind::Invalid, None, message));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::openai::OpenAiFailure;
 use super::{Service, worded};
+use crate::options::EncodeOptions;
 use crate::serve::failure::{Failure, Kind};
 use crate::serve::grpc;
 
@@ -29,7 +30,7 @@ pub(super) async fn ready(State(service): State<Service>) -> Response {
 /// `GET /health`: every model that is loaded embeds a word.
 pub(super) async fn health(State(service): State<Service>) -> Response {
     for served in service.models.all() {
-        let outcome = served.embedder.encode_async(vec!["health".to_owned()], Default::default()).await;
+        let outcome = served.embedder.encode_async(vec!["health".to_owned()], EncodeOptions::default()).await;
         if let Err(error) = outcome {
             let body = json!({"healthy": false, "model": served.name, "error": error.to_string()});
             return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{Service, body, limits};
 use crate::embedder::Embeddings;
 use crate::options::EncodeOptions;
-use crate::serve::failure::{Failure, Kind};
+use crate::serve::failure::{Failure, Kind, whole_seconds};
 use crate::serve::slot::Description;
 use crate::tokenization::Truncation;
 
@@ -53,8 +53,7 @@ impl IntoResponse for OpenAiFailure {
         // For the log and the metrics.
         response.extensions_mut().insert(about);
         if let Some(after) = retry_after {
-            // Whole seconds, rounded up.
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
         response
     }

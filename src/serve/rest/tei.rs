@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{Service, body, limits};
 use crate::options::EncodeOptions;
-use crate::serve::failure::{Failure, Kind};
+use crate::serve::failure::{Failure, Kind, whole_seconds};
 use crate::serve::served::Inputs;
 use crate::tokenization::Truncation;
 
@@ -41,7 +41,7 @@ impl IntoResponse for TeiFailure {
         // For the log and the metrics.
         response.extensions_mut().insert(about);
         if let Some(after) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil() as u64));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
         }
         response
     }
