@@ -104,6 +104,9 @@ class Server:
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
                 data = json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            with error:
+                raise ServerError(f"does not embed: {error}: {error.read()[:500]!r}") from error
         except (OSError, urllib.error.URLError, ValueError, KeyError) as error:
             raise ServerError(f"does not embed: {error}") from error
         return np.array([row_of(row["embedding"]) for row in data], dtype=np.float32)

@@ -185,7 +185,11 @@ BAD: dict[str, tuple[dict[str, Any], StatusCode, str]] = {
     "nothing": ({}, StatusCode.INVALID_ARGUMENT, "at least one"),
     "texts and ids": ({"texts": ["a"], "token_ids": [{"ids": [1]}]}, StatusCode.INVALID_ARGUMENT, "send one of them"),
     "a row without ids": ({"token_ids": [{"ids": [1]}, {}]}, StatusCode.INVALID_ARGUMENT, "token_ids[1] has no ids"),
-    "ids of no token": ({"token_ids": [{"ids": [10**6]}]}, StatusCode.INVALID_ARGUMENT, "of this model's own tokenizer"),
+    "ids of no token": (
+        {"token_ids": [{"ids": [10**6]}]},
+        StatusCode.INVALID_ARGUMENT,
+        "of this model's own tokenizer",
+    ),
     "no dimensions": ({"texts": ["a"], "dimensions": 0}, StatusCode.INVALID_ARGUMENT, "dimensions is 0"),
     "more dimensions": (
         {"texts": ["a"], "dimensions": 385},
