@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 import sys
 import threading
 import time
@@ -176,7 +177,31 @@ def test_info(client: Any, mini: Embedder) -> None:
     assert (first.family, list(first.pooling), first.similarity) == ("bert", ["mean"], "cosine")
     assert dict(second.prompts) == {"query": "query: ", "document": "passage: "}
     assert (answer.max_inputs, answer.max_message_bytes) == (LARGE, 16 << 20)
+    assert (answer.default_model, list(answer.unloaded)) == ("mini", [])
     assert time.time() - 3600 < first.loaded <= time.time()
+
+
+def test_requests_of_a_stream_are_counted_and_told_one_by_one() -> None:
+    with serving("--provider", "cpu") as server, connected(server) as client:
+        stream = Conversation(client)
+        stream.ask(1, request("a", "b"))
+        stream.ask(2, request("a", dimensions=100_000))
+        stream.end()
+        assert len(list(stream.answers)) == 2
+        client.Info(messages.InfoRequest())
+        text = server.ask("/metrics").body.decode()
+        service = "/oxembed.v1.Embedding/"
+        for counted in (
+            f'oxembed_http_requests_total{{method="POST",route="{service}EmbedStream#message",status="200"}} 2',
+            f'oxembed_http_requests_total{{method="POST",route="{service}EmbedStream",status="200"}} 1',
+            f'oxembed_http_requests_total{{method="POST",route="{service}Info",status="200"}} 1',
+            f'oxembed_errors_total{{route="{service}EmbedStream#message",kind="invalid"}} 1',
+        ):
+            assert counted in text, text
+    told = [line for line in server.log if "EmbedStream#message" in line]
+    assert sorted("inputs=2" in line and 'failure="invalid"' not in line for line in told) == [False, True]
+    # By the id of the stream.
+    assert len({re.findall(r'id="(\S+)"', line)[0] for line in server.log if "EmbedStream" in line}) == 1
 
 
 # ---- What is wrong with a request ----------------------------------------------------------------------------------

@@ -61,6 +61,9 @@ def test_models_go_and_come_back() -> None:
             right(server, name)
             assert metric(server, "models_loaded") <= 2
             assert server.ask("/admin/models", key="chief").json()["memory_bytes"] <= limit
+        status = server.ask("/status.json").json()
+        assert [model["name"] for model in status["unloaded"]] == ["one"]
+        assert [model["name"] for model in status["models"]] == ["two", "three"]
         # The first had to go for the others, and the two last asked for are there.
         assert {name: model["loaded"] for name, model in listed(server).items()} == {
             "one": False,
