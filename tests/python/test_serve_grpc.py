@@ -375,7 +375,9 @@ def test_a_client_whose_connection_breaks_is_given_up(server: Server) -> None:
 def waiting(server: Server) -> list[int]:
     """Texts that wait or run, of each model."""
     lines = server.ask("/metrics").body.decode().splitlines()
-    found = {line.split()[0]: int(float(line.split()[1])) for line in lines if line.startswith("oxembed_queued_inputs{")}
+    found = {
+        line.split()[0]: int(float(line.split()[1])) for line in lines if line.startswith("oxembed_queued_inputs{")
+    }
     return [found[name] for name in sorted(found)]
 
 
