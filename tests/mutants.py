@@ -68,6 +68,14 @@ def library() -> str:
     return "\n".join(lines) + "\n"
 
 
+def manifest() -> str:
+    """The crate's `Cargo.toml`: without programs and examples, whose sources are not there."""
+    text = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
+    text = re.sub(r"^\[\[(?:bin|example|test|bench)\]\]\n(?:(?!\[).*\n)*", "", text, flags=re.MULTILINE)
+    # A workspace of its own, inside the repository or not.
+    return text + "\n[workspace]\n"
+
+
 def make_crate(folder: Path) -> None:
     """Write the crate, anew but for what was compiled."""
     shutil.rmtree(folder / "src", ignore_errors=True)
@@ -85,9 +93,7 @@ def make_crate(folder: Path) -> None:
         if not link.is_symlink():
             link.symlink_to(ROOT / name)
     shutil.copy2(ROOT / "Cargo.lock", folder)
-    # A workspace of its own, inside the repository or not.
-    manifest = (ROOT / "Cargo.toml").read_text(encoding="utf-8")
-    (folder / "Cargo.toml").write_text(manifest + "\n[workspace]\n", encoding="utf-8")
+    (folder / "Cargo.toml").write_text(manifest(), encoding="utf-8")
     (folder / ".cargo").mkdir(exist_ok=True)
     shutil.copy2(ROOT / ".cargo" / "mutants.toml", folder / ".cargo")
 

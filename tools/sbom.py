@@ -57,6 +57,10 @@ class Crate:
 Crates = dict[tuple[str, str], Crate]
 
 
+# Those of the wheel.
+FEATURES = ",".join(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["maturin"]["features"])
+
+
 def cargo(*arguments: str) -> str:
     """What cargo prints."""
     done = subprocess.run(["cargo", *arguments], cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
@@ -73,7 +77,7 @@ def targets() -> list[str]:
 
 def add_tree(crates: Crates, target: str, edges: str, *, linked: bool) -> None:
     """Add what `cargo tree` says for one platform."""
-    options = ["--locked", "--features", "python", "--target", target, "--edges", edges, "--prefix", "depth"]
+    options = ["--locked", "--features", FEATURES, "--target", target, "--edges", edges, "--prefix", "depth"]
     above: list[tuple[str, str]] = []
     for line in cargo("tree", *options, "--format", "|{p}|{l}|").splitlines():
         found = NODE.match(line)

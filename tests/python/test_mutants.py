@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
@@ -34,3 +35,11 @@ def test_the_types_are_found(mutants: ModuleType) -> None:
     for places in mutants.TYPES.values():
         for file, start in places:
             assert mutants.item(file, start).rstrip().endswith("}")
+
+
+def test_the_manifest_names_no_source_that_is_not_there(mutants: ModuleType) -> None:
+    own, whole = tomllib.loads(mutants.manifest()), tomllib.loads((ROOT / "Cargo.toml").read_text(encoding="utf-8"))
+    assert not {"bin", "example", "test", "bench"} & own.keys()
+    assert own["dependencies"] == whole["dependencies"]
+    assert own["features"] == whole["features"]
+    assert own["workspace"] == {}
