@@ -246,6 +246,7 @@ mod tests {
 
     /// The acceptance limit: a quarter of padding, on two thousand short texts as people write them.
     #[test]
+    #[cfg_attr(miri, ignore = "reads files, and asks the system for its limits")]
     fn real_short_texts_are_padded_by_a_quarter_at_most() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
         let folder = crate::config::ModelFolder::read(&root.join("models/all-MiniLM-L6-v2")).unwrap();
