@@ -102,13 +102,9 @@ def test_clients_that_leave_are_given_up() -> None:
             with connection(server) as client:
                 client.sendall(request({"input": list(texts_of(20_000))}))
                 time.sleep(0.2)
-        start = time.perf_counter()
+        # To compute what they asked for would take more than half a minute.
+        server.wait_until_idle(15)
         assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
-        assert time.perf_counter() - start < 30, "it worked on for those who had left"
-        deadline = time.monotonic() + 30
-        while 'oxembed_queued_inputs{model="all-MiniLM-L6-v2"} 0' not in server.ask("/metrics").body.decode():
-            assert time.monotonic() < deadline, "what they asked for still waits"
-            time.sleep(0.1)
 
 
 def test_clients_that_stall_are_put_out() -> None:
