@@ -157,7 +157,9 @@ def plans(folder: Path, kept: Path, *, may_install: bool) -> tuple[dict[str, Pla
             found[name] = Plan(name, lambda port: command(python, float32, port), here)
 
     app = str(HERE.parent / "peer" / "fastapi_program.py")
-    program("FastAPI + sentence-transformers", "fastapi", lambda python, model, port: [python, app, model, str(port)])
+    program(
+        "FastAPI + sentence-transformers", "fastapi", lambda python, model, port: [python, "-P", app, model, str(port)]
+    )
     program("infinity", "infinity-server", infinity)
     return found, failed
 
@@ -170,5 +172,12 @@ def served(port: int, folder: Path) -> list[str]:
 
 def infinity(python: str, model: str, port: int) -> list[str]:
     """Its own server, at its defaults, on torch."""
-    command = [python, "-m", "infinity_emb", "v2", "--model-id", model, "--served-model-name", MODEL_NAME]
+    command = [
+        str(Path(python).with_name("infinity_emb")),
+        "v2",
+        "--model-id",
+        model,
+        "--served-model-name",
+        MODEL_NAME,
+    ]
     return [*command, "--engine", "torch", "--device", "cpu", "--url-prefix", "/v1", "--port", str(port)]
