@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -72,3 +74,9 @@ def test_the_table_has_every_error(server: Server) -> None:
     found = {status for row in rows for status in re.findall(r"\b[45]\d\d\b", row)}
     # No operation takes a method that it does not take.
     assert found == expected | {"405"}
+
+
+def test_the_figures_are_those_that_were_measured() -> None:
+    program = PAGE.parents[1] / "benches" / "python" / "serve_report.py"
+    done = subprocess.run([sys.executable, str(program), "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
