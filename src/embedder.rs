@@ -16,6 +16,7 @@ use crate::failover::{FailureEvent, NotUsed};
 use crate::forward::{BatchRows, BatchWork, Forward, RowOptions};
 use crate::info::HealthStatus;
 use crate::ladder::PlannedBatch;
+use crate::memory::GivesBack;
 use crate::model::{Loaded, Model};
 use crate::options::{EncodeOptions, Usage};
 use crate::runtime::placement::Placement;
@@ -56,6 +57,7 @@ struct Inner {
     /// The worker with all threads, for a call of one batch that has the machine to itself.
     direct: Mutex<Worker>,
     not_used: Vec<NotUsed>,
+    _gives_back: GivesBack,
 }
 
 /// Where the work is done: read from ONNX Runtime's own record.
@@ -112,7 +114,8 @@ impl Embedder {
             direct.give(0, session);
         }
         let pool = Pool::new(Arc::clone(&forward), threads);
-        Self { inner: Arc::new(Inner { model, forward, pool, direct: Mutex::new(direct), not_used }) }
+        let direct = Mutex::new(direct);
+        Self { inner: Arc::new(Inner { model, forward, pool, direct, not_used, _gives_back: GivesBack }) }
     }
 
     /// What was loaded: settings, prompts, tokenizer.

@@ -13,6 +13,7 @@ use crate::memory;
 use crate::postprocess::{Postprocess, PostprocessOptions, Scratch};
 use crate::runtime::pool::{Engine, StopSignal};
 use crate::runtime::ports::OutputKind;
+use crate::schedule::{self, Piece};
 use crate::stages::{Stage, StageCounters, Stopwatch};
 use crate::tokenization::TokenizedTexts;
 
@@ -71,6 +72,12 @@ impl BatchWork {
 
     fn extent(&self) -> Extent {
         Extent::of(self.tokens())
+    }
+
+    /// As what waits to be run with others.
+    fn piece(&self) -> Piece {
+        let Extent { rows, longest, .. } = self.extent();
+        Piece { rows, longest: longest.max(self.sequence) }
     }
 
     /// How many texts, and the tokens of the longest.
@@ -168,14 +175,14 @@ impl Engine for Forward {
         Ok(rows)
     }
 
-    fn may_join(&self, others: &[&BatchWork], work: &BatchWork) -> bool {
-        let extent = others.iter().fold(work.extent(), |extent, other| extent.with(other.extent()));
-        let current = self.failover.current(|number| self.takes(number, extent));
-        let backend = current.and_then(|number| self.backends.get(number));
-        // A third of padding is what joining may cost before two runs are the better deal.
-        let pads_little = extent.longest * 2 <= extent.shortest * 3;
-        let is_batch = |backend: &Backend| backend.is_batch(extent.rows, extent.longest);
-        pads_little && backend.and_then(|backend| backend.if_ready()).is_some_and(is_batch)
+    fn company(&self, work: &BatchWork, others: &[&BatchWork]) -> Vec<usize> {
+        let provider = |work: &BatchWork| self.failover.current(|number| self.takes(number, work.extent()));
+        let Some(number) = provider(work) else { return Vec::new() };
+        let Some(backend) = self.backends.get(number).and_then(|backend| backend.if_ready()) else { return Vec::new() };
+        let able = others.iter().enumerate().filter(|(_, other)| provider(other) == Some(number));
+        let (places, pieces): (Vec<usize>, Vec<Piece>) = able.map(|(place, other)| (place, other.piece())).unzip();
+        let company = schedule::company(work.piece(), &pieces, |rows, longest| backend.is_batch(rows, longest));
+        company.into_iter().filter_map(|index| places.get(index).copied()).collect()
     }
 }
 

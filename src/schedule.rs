@@ -29,6 +29,15 @@ pub struct Limits {
     pub workers: usize,
 }
 
+/// Texts that stay together: one of a call that is planned, or all of a batch that waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// How many.
+    pub rows: usize,
+    /// Tokens of the longest, at least one.
+    pub longest: usize,
+}
+
 /// Batches over texts `0..lengths.len()`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
@@ -60,18 +69,19 @@ pub fn plan(lengths: &[usize], limits: Limits) -> Plan {
     let length = |text: usize| lengths.get(text).copied().unwrap_or(0).max(1);
     // Stable, so that equal calls give equal plans.
     order.sort_by_key(|text| std::cmp::Reverse(length(*text)));
-    let sorted: Vec<usize> = order.iter().map(|text| length(*text)).collect();
+    let sorted: Vec<Piece> = order.iter().map(|text| Piece { rows: 1, longest: length(*text) }).collect();
     let (budget, workers) = (limits.token_budget.max(1), limits.workers.max(1));
-    let share = sorted.iter().sum::<usize>().div_ceil(workers);
+    let share = sorted.iter().map(|text| text.longest).sum::<usize>().div_ceil(workers);
+    let cut = |budget| cut(&sorted, |rows, longest| rows * longest <= budget);
     let mut plans = Vec::new();
     if workers == 1 || share >= budget {
         // There is much to do: the workers are done at about the same time however it is cut.
-        plans.push(cut(&sorted, budget));
+        plans.push(cut(budget));
     } else {
         let part = |(part, of): &(usize, usize)| budget.min((share * part / of).max(1));
-        plans.extend(SHARES.iter().map(|share| cut(&sorted, part(share))));
+        plans.extend(SHARES.iter().map(|share| cut(part(share))));
         // A batch that is alone has all the workers' threads, and the budget that was asked for.
-        if sorted.first().is_some_and(|longest| longest * sorted.len() <= budget) {
+        if sorted.first().is_some_and(|first| first.longest * sorted.len() <= budget) {
             plans.push(std::iter::once(0..sorted.len()).collect());
         }
     }
@@ -79,30 +89,50 @@ pub fn plan(lengths: &[usize], limits: Limits) -> Plan {
     Plan { order, batches: best.unwrap_or_default() }
 }
 
-/// Cuts lengths, from long to short, into batches of at most `budget` padded tokens that cost the least together.
+/// Which of `others` to run with `first` as one batch: their places, in order. What waits is cut as a call would be, into
+/// batches that `fits` says of (rows, longest) that they can be; the rest waits on for its own turn.
+pub fn company(first: Piece, others: &[Piece], fits: impl Fn(usize, usize) -> bool) -> Vec<usize> {
+    // The first comes before those of its length, so that equal queues give equal batches.
+    let mut order: Vec<(Option<usize>, Piece)> = vec![(None, first)];
+    order.extend(others.iter().enumerate().map(|(place, piece)| (Some(place), *piece)));
+    order.sort_by_key(|(_, piece)| std::cmp::Reverse(piece.longest));
+    let pieces: Vec<Piece> = order.iter().map(|(_, piece)| *piece).collect();
+    let batches = cut(&pieces, fits).into_iter().filter_map(|batch| order.get(batch));
+    let mine = batches.into_iter().find(|batch| batch.iter().any(|(place, _)| place.is_none()));
+    let mut company: Vec<usize> = mine.unwrap_or(&[]).iter().filter_map(|(place, _)| *place).collect();
+    company.sort_unstable();
+    company
+}
+
+/// Cuts pieces, from long to short, into batches of (rows, longest) that fit and cost the least together. A piece that does
+/// not fit alone is a batch all the same.
 ///
-/// Of all batches that may begin with a text, the one is kept from which on the rest costs least, for the last text
+/// Of all batches that may begin with a piece, the one is kept from which on the rest costs least, for the last piece
 /// first: so no way to cut is left out. Lawler 1976, "Combinatorial Optimization", chapter 3 (shortest paths without cycles).
-fn cut(lengths: &[usize], budget: usize) -> Vec<Range<usize>> {
-    // Cost of the texts from here on, and where the next batch begins.
-    let mut best = vec![(0, lengths.len()); lengths.len() + 1];
-    for (start, longest) in lengths.iter().enumerate().rev() {
-        let most = (budget / longest).clamp(1, lengths.len() - start);
-        let ends = best.get(start + 1..=start + most).unwrap_or(&[]);
-        let costs = ends.iter().zip(1..).map(|((rest, _), rows)| (BATCH_COST + rows * longest + rest, start + rows));
+fn cut(pieces: &[Piece], fits: impl Fn(usize, usize) -> bool) -> Vec<Range<usize>> {
+    // Cost of the pieces from here on, and where the next batch begins.
+    let mut best = vec![(0, pieces.len()); pieces.len() + 1];
+    for (start, Piece { longest, .. }) in pieces.iter().enumerate().rev() {
+        let rests = best.get(start + 1..).unwrap_or(&[]);
+        let mut rows = 0;
+        let costs = pieces.iter().enumerate().skip(start).zip(rests).map_while(|((place, piece), (rest, _))| {
+            rows += piece.rows;
+            (place == start || fits(rows, *longest)).then_some((BATCH_COST + rows * longest + rest, place + 1))
+        });
         // The largest of those that cost the same.
         let least = costs.min_by_key(|(cost, end)| (*cost, std::cmp::Reverse(*end)));
         if let (Some(least), Some(slot)) = (least, best.get_mut(start)) {
             *slot = least;
         }
     }
-    let next = |start: usize| best.get(start).filter(|_| start < lengths.len()).map(|(_, end)| start..*end);
+    let next = |start: usize| best.get(start).filter(|_| start < pieces.len()).map(|(_, end)| start..*end);
     std::iter::successors(next(0), |batch| next(batch.end)).collect()
 }
 
 /// When the last of the batches ends that `workers` take one after the other, in tokens.
-fn end(lengths: &[usize], batches: &[Range<usize>], workers: usize) -> usize {
-    let cost = |batch: &Range<usize>| BATCH_COST + batch.len() * lengths.get(batch.start).copied().unwrap_or(0);
+fn end(texts: &[Piece], batches: &[Range<usize>], workers: usize) -> usize {
+    let longest = |batch: &Range<usize>| texts.get(batch.start).map_or(0, |text| text.longest);
+    let cost = |batch: &Range<usize>| BATCH_COST + batch.len() * longest(batch);
     if let [batch] = batches {
         // With the threads of all, which wait for each other after every node.
         return cost(batch) * 10 / (10 + SPEED_UP * (workers.min(TOGETHER) - 1));
@@ -120,7 +150,35 @@ fn end(lengths: &[usize], batches: &[Range<usize>], workers: usize) -> usize {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{BATCH_COST, Limits, cut, plan};
+    use super::{BATCH_COST, Limits, Piece, company, plan};
+
+    /// Texts of these lengths, cut at a budget of padded tokens.
+    fn cut(lengths: &[usize], budget: usize) -> Vec<std::ops::Range<usize>> {
+        let pieces: Vec<Piece> = lengths.iter().map(|length| Piece { rows: 1, longest: *length }).collect();
+        super::cut(&pieces, |rows, longest| rows * longest <= budget)
+    }
+
+    fn cost(batch: &[Piece]) -> usize {
+        BATCH_COST + batch.iter().map(|piece| piece.rows).sum::<usize>() * batch[0].longest
+    }
+
+    /// Every way to cut them, a bit for each gap, where all batches of several pieces are within the budget.
+    fn all_cuts(pieces: &[Piece], budget: usize) -> impl Iterator<Item = Vec<Vec<Piece>>> {
+        (0..1_u32 << (pieces.len() - 1)).filter_map(move |gaps| {
+            let mut batches: Vec<Vec<Piece>> = vec![vec![pieces[0]]];
+            for (gap, piece) in pieces[1..].iter().enumerate() {
+                if gaps >> gap & 1 == 1 {
+                    batches.push(Vec::new());
+                }
+                batches.last_mut().unwrap().push(*piece);
+            }
+            batches.iter().all(|batch| batch.len() == 1 || cost(batch) - BATCH_COST <= budget).then_some(batches)
+        })
+    }
+
+    fn pieces(count: std::ops::Range<usize>) -> impl Strategy<Value = Vec<Piece>> {
+        prop::collection::vec((1_usize..4, 1_usize..60).prop_map(|(rows, longest)| Piece { rows, longest }), count)
+    }
 
     /// When the last worker is done, in tokens: a batch is taken by whoever is free first; a single batch has all of
     /// them, of whom four make it 2.8 times as fast.
@@ -228,25 +286,47 @@ mod tests {
         }
 
         #[test]
-        fn no_other_cut_costs_less(mut lengths in prop::collection::vec(1usize..60, 1..12), budget in 1usize..300) {
-            lengths.sort_unstable_by(|a, b| b.cmp(a));
-            let cost = |batch: &[usize]| BATCH_COST + batch.len() * batch[0];
-            let found: usize = cut(&lengths, budget).into_iter().map(|batch| cost(&lengths[batch])).sum();
-            // Every way to cut: a bit for each gap.
-            let all = 0..1u32 << (lengths.len() - 1);
-            let costs = all.filter_map(|gaps| {
-                let mut batches: Vec<Vec<usize>> = vec![vec![lengths[0]]];
-                for (gap, length) in lengths[1..].iter().enumerate() {
-                    if gaps >> gap & 1 == 1 {
-                        batches.push(Vec::new());
-                    }
-                    batches.last_mut().unwrap().push(*length);
-                }
-                let fits = batches.iter().all(|batch| batch.len() == 1 || batch.len() * batch[0] <= budget);
-                fits.then(|| batches.iter().map(|batch| cost(batch)).sum::<usize>())
-            });
+        fn no_other_cut_costs_less(mut pieces in pieces(1..12), budget in 1usize..300) {
+            pieces.sort_unstable_by_key(|piece| std::cmp::Reverse(piece.longest));
+            let found = super::cut(&pieces, |rows, longest| rows * longest <= budget);
+            let found: usize = found.into_iter().map(|batch| cost(&pieces[batch])).sum();
+            let costs = all_cuts(&pieces, budget).map(|batches| batches.iter().map(|batch| cost(batch)).sum::<usize>());
             prop_assert_eq!(Some(found), costs.min());
         }
+
+        #[test]
+        fn company_is_a_batch_of_the_best_cut(waiting in pieces(1..10), budget in 1usize..300) {
+            let fits = |rows: usize, longest: usize| rows * longest <= budget;
+            let places = company(waiting[0], &waiting[1..], fits);
+            prop_assert!(places.is_sorted_by(|a, b| a < b));
+            let (mut batch, mut rest) = (vec![waiting[0]], Vec::new());
+            for (place, piece) in waiting[1..].iter().enumerate() {
+                if places.contains(&place) { batch.push(*piece) } else { rest.push(*piece) }
+            }
+            let sorted = |mut pieces: Vec<Piece>| {
+                pieces.sort_by_key(|piece| std::cmp::Reverse(piece.longest));
+                pieces
+            };
+            let least = |pieces: &[Piece]| match pieces {
+                [] => Some(0),
+                _ => all_cuts(pieces, budget).map(|batches| batches.iter().map(|batch| cost(batch)).sum()).min(),
+            };
+            let batch = sorted(batch);
+            prop_assert!(batch.len() == 1 || cost(&batch) - BATCH_COST <= budget);
+            // Together with the best that can be made of the rest it costs no more than the best that can be made of all.
+            prop_assert_eq!(Some(cost(&batch) + least(&sorted(rest)).unwrap()), least(&sorted(waiting)));
+        }
+    }
+
+    #[test]
+    fn company_is_as_long_as_the_first() {
+        let text = |longest| Piece { rows: 1, longest };
+        let waiting = [40, 9, 38, 10, 200, 9].map(text);
+        assert_eq!(company(text(10), &waiting, |rows, longest| rows * longest <= 512), [1, 3, 5]);
+        assert_eq!(company(text(39), &waiting, |rows, longest| rows * longest <= 512), [0, 2]);
+        assert_eq!(company(text(10), &[], |_, _| true), [0; 0]);
+        // Larger than anything that fits: alone.
+        assert_eq!(company(text(600), &waiting, |rows, longest| rows * longest <= 512), [0; 0]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ batches and at the end, in how many batches it rose by a MiB in between, and the
 from __future__ import annotations
 
 import argparse
-import ctypes
+import runpy
 import statistics
 import sys
 import tempfile
@@ -27,25 +27,15 @@ import oxembed
 ROOT = Path(__file__).resolve().parents[2]
 BUDGET = 512
 SETTLED = 100
-
-
-class Memory(ctypes.Structure):
-    """`struct mallinfo2` of the GNU C library."""
-
-    _fields_ = [
-        (name, ctypes.c_size_t)
-        for name in ["arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks"]
-    ] + [("fordblks", ctypes.c_size_t), ("keepcost", ctypes.c_size_t)]
+IN_USE = runpy.run_path(str(ROOT / "tests" / "stress" / "heap.py"))["in_use"]
 
 
 def in_use() -> float:
     """MiB that the allocator has handed out."""
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "mallinfo2"):
+    held = IN_USE()
+    if held is None:
         raise SystemExit("memory in use is known with the GNU C library only; run this on Linux")
-    library.mallinfo2.restype = Memory
-    held = library.mallinfo2()
-    return float(held.uordblks + held.hblkhd) / (1 << 20)
+    return float(held) / (1 << 20)
 
 
 def measured(session: onnxruntime.InferenceSession, shapes: list[tuple[int, int]]) -> tuple[str, list[float]]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import record
+from serve import TARGETS
 
 GUIDE = record.ROOT / "docs" / "serve.md"
 MEASUREMENTS = record.ROOT / "docs" / "measurements"
@@ -55,10 +56,11 @@ def figures(load: dict[str, Any], endurance: dict[str, Any]) -> str:
         found = load["results"]["ratios"].get(name)
         if found is None:
             continue
-        sign = "at most " if name in ("p99_at_half_load_over_single", "lone_overhead_ms", "seconds_to_ready") else ""
-        aim = f"{sign}{form.format(found['target'])}" if "target" in found else ""
-        if aim and not found["is_met"]:
-            aim += ", missed"
+        aim = ""
+        if name in TARGETS:
+            sign, limit = TARGETS[name]
+            aim = ("at most " if sign == "<=" else "") + form.format(limit)
+            aim += "" if found["is_met"] else ", missed"
         lines.append(f"| {words} | {form.format(found['median'])} | {found['spread']:.0%} | {aim} |")
     for name, why in load["results"]["not_measured"].items():
         lines += ["", f"Not measured: {name}, because {why.splitlines()[0]}"]

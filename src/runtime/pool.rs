@@ -21,6 +21,9 @@ pub const LOOK_UP: Duration = Duration::from_millis(50);
 /// How long a cancelled call waits for a run that was told to stop; ONNX Runtime looks up after every node.
 const STOPPING: Duration = Duration::from_millis(500);
 
+/// How many waiting calls are looked at for what may run with a batch; those that wait longest.
+const LOOKED_AT: usize = 256;
+
 /// Told of each batch of a call as it is done, on the worker's thread: its number and what became of it.
 pub type Report<O> = Box<dyn Fn(usize, Result<O>) + Send + Sync>;
 
@@ -48,8 +51,8 @@ pub trait Engine: Send + Sync + 'static {
     /// Whatever makes them fail; every one of the calls is told.
     fn run(&self, worker: &mut Self::Worker, works: &[&Self::Work], stop: &StopSignal) -> Result<Vec<Self::Output>>;
 
-    /// True where `work` may join `others` in one run.
-    fn may_join(&self, others: &[&Self::Work], work: &Self::Work) -> bool;
+    /// Which of `others`, batches of other calls, are to run with `work` as one: their places, in order.
+    fn company(&self, work: &Self::Work, others: &[&Self::Work]) -> Vec<usize>;
 }
 
 /// Tells a run that nobody waits for it any more.
@@ -347,28 +350,18 @@ impl<E: Engine> Shared<E> {
 }
 
 impl<E: Engine> State<E> {
-    /// The next batch of the call whose turn it is, and batches of other calls that may join it.
+    /// The next batch of the call whose turn it is, and batches of other calls that are to run with it.
     fn next_items(&mut self, engine: &E) -> Option<Vec<Item<E>>> {
         let mut pending = self.calls.pop_front()?;
-        let mut items = vec![pending.pop_front()?];
-        let others = self.calls.len();
+        let first = pending.pop_front()?;
+        let others = self.calls.iter().take(LOOKED_AT).filter_map(|pending| Some(&pending.front()?.work));
+        let company = engine.company(&first.work, &others.collect::<Vec<_>>());
+        let mut items = vec![first];
+        items.extend(company.iter().filter_map(|place| self.calls.get_mut(*place)?.pop_front()));
+        self.calls.retain(|pending| !pending.is_empty());
+        // Not asked for company: the batches of one call are full, or few so that each worker has one.
         if !pending.is_empty() {
             self.calls.push_back(pending);
-        }
-        let mut index = 0;
-        // The call just put at the back is not asked again: its batches are full, or few so that each worker has one.
-        for _ in 0..others {
-            let Some(pending) = self.calls.get_mut(index) else { break };
-            let works: Vec<&E::Work> = items.iter().map(|item| &item.work).collect();
-            let joins = pending.front().is_some_and(|item| engine.may_join(&works, &item.work));
-            if joins && let Some(item) = pending.pop_front() {
-                items.push(item);
-            }
-            if pending.is_empty() {
-                self.calls.remove(index);
-            } else {
-                index += 1;
-            }
         }
         Some(items)
     }

@@ -47,8 +47,14 @@ impl Engine for Adder {
         Ok(works.iter().map(|work| work.iter().sum()).collect())
     }
 
-    fn may_join(&self, others: &[&Numbers], work: &Numbers) -> bool {
-        others.iter().map(|other| other.len()).sum::<usize>() + work.len() <= 3
+    fn company(&self, work: &Numbers, others: &[&Numbers]) -> Vec<usize> {
+        let mut together = work.len();
+        let fits = |(place, other): (usize, &&Numbers)| {
+            let joins = together + other.len() <= 3;
+            together += if joins { other.len() } else { 0 };
+            joins.then_some(place)
+        };
+        others.iter().enumerate().filter_map(fits).collect()
     }
 }
 
@@ -146,14 +152,17 @@ fn small_batches_of_waiting_calls_run_together() {
     let engine = Arc::new(Adder { slow: true, ..Adder::default() });
     let pool = &Pool::new(Arc::clone(&engine), 1);
     thread::scope(|scope| {
+        // Interpreted, each thread takes seconds.
+        let numbers = 100..if cfg!(miri) { 110 } else { 160 };
         let calls: Vec<_> =
-            (100..160).map(|number| (number, scope.spawn(move || call(pool, vec![vec![number]])))).collect();
+            numbers.map(|number| (number, scope.spawn(move || call(pool, vec![vec![number]])))).collect();
         for (number, call) in calls {
             assert_eq!(call.join().unwrap().unwrap(), [number]);
         }
     });
     let log = engine.log.lock().unwrap();
-    assert!(log.len() < 60, "{} runs for 60 calls", log.len());
+    let calls: usize = log.iter().map(Vec::len).sum();
+    assert!(log.len() < calls, "{} runs for {calls} calls", log.len());
     assert!(log.iter().all(|works| works.iter().map(Vec::len).sum::<usize>() <= 3));
 }
 

@@ -108,7 +108,7 @@ impl Listener {
             };
             let (router, settings, draining) = (router.clone(), Arc::clone(&settings), service.draining.clone());
             let acceptor = tls.as_ref().map(|tls| tls.acceptor());
-            let open = Open::new(&service.metrics);
+            let open = Open::new(service.metrics());
             tokio::spawn(async move {
                 let _permit = permit;
                 match answer(stream, acceptor, router, &settings, &draining).await {

@@ -16,6 +16,7 @@ mod command;
 mod connection;
 mod draining;
 mod failure;
+mod family;
 mod file;
 mod grpc;
 mod http_client;

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::http::StatusCode;
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio::sync::Mutex;
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::cache::EmbeddingCache;
 use super::failure::{Failure, Kind, ServeError};
+use super::family::single;
 use super::loading::least_bytes;
 use super::room::Room;
 use super::served::Served;
@@ -208,20 +209,18 @@ impl ModelSet {
 
 impl Collector for ModelSet {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let loaded = ConstGauge::new(i64::try_from(self.all().len()).unwrap_or(i64::MAX));
-        loaded.encode(encoder.encode_descriptor("models_loaded", "Models in memory", None, loaded.metric_type())?)?;
+        let loaded = ConstGauge::new(self.all().len());
+        single(&mut encoder, "models_loaded", "Models in memory", &loaded)?;
         for (name, help, count) in [
             ("model_loads", "Models loaded, the ones at the start among them", &self.loads),
             ("model_load_failures", "Models that did not load", &self.failed_loads),
             ("model_evictions", "Models unloaded to make room for others", &self.evictions),
         ] {
-            let counter = ConstCounter::new(count.load(Ordering::Relaxed));
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+            single(&mut encoder, name, help, &ConstCounter::new(count.load(Ordering::Relaxed)))?;
         }
         if self.settings.wants_memory() {
-            let gauge = ConstGauge::new(i64::try_from(self.room.held()).unwrap_or(i64::MAX));
             let help = "Memory that the models take, as it is counted against the limit";
-            gauge.encode(encoder.encode_descriptor("model_memory_bytes", help, None, gauge.metric_type())?)?;
+            single(&mut encoder, "model_memory_bytes", help, &ConstGauge::new(self.room.held()))?;
         }
         Ok(())
     }

@@ -313,6 +313,14 @@ mod tests {
     }
 
     #[test]
+    fn every_method_of_the_proto_is_known() {
+        let proto = include_str!("../../proto/oxembed.proto");
+        let methods = proto.lines().filter_map(|line| line.trim().strip_prefix("rpc ")?.split_once('('));
+        let methods: Vec<&str> = methods.map(|(method, _)| method).collect();
+        assert!(methods.len() >= 4 && methods.iter().all(|method| METHODS.contains(method)), "{methods:?}");
+    }
+
+    #[test]
     fn what_failed_is_told_by_status() {
         let failed = |status: u16, grpc: Option<&'static str>| {
             let mut response = Response::new(axum::body::Body::empty());

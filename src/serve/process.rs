@@ -1,11 +1,14 @@
 //! What the process takes of the machine, under the names that Prometheus' own clients use. Only Linux tells it in files.
 
 use std::fmt::Error;
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::family::single;
 
 /// This process.
 #[derive(Debug)]
@@ -29,13 +32,13 @@ impl Collector for Process {
             (
                 "process_resident_memory_bytes",
                 "Memory in use",
-                field(&status, "VmRSS:").map(|kilobytes| kilobytes * 1024.0),
+                field(&status, "VmRSS:").map(|kilobytes: f64| kilobytes * 1024.0),
             ),
             ("process_threads", "Threads", field(&status, "Threads:")),
             ("process_open_fds", "File descriptors in use", files),
         ] {
             if let Some(value) = value {
-                encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)?;
+                single(&mut encoder, name, help, &ConstGauge::new(value))?;
             }
         }
         Ok(())
@@ -43,7 +46,7 @@ impl Collector for Process {
 }
 
 /// The number after `name` in a file such as `/proc/self/status`.
-fn field(status: &str, name: &str) -> Option<f64> {
+pub(super) fn field<Number: FromStr>(status: &str, name: &str) -> Option<Number> {
     status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse().ok())
 }
 
@@ -55,6 +58,6 @@ mod tests {
     fn fields_of_a_status() {
         let status = "Name:\toxembed\nVmHWM:\t  200 kB\nVmRSS:\t  150 kB\nThreads:\t12\n";
         assert_eq!((field(status, "VmRSS:"), field(status, "Threads:")), (Some(150.0), Some(12.0)));
-        assert_eq!((field(status, "VmSwap:"), field("", "Threads:")), (None, None));
+        assert_eq!((field::<u64>(status, "VmSwap:"), field::<u64>("", "Threads:")), (None, None));
     }
 }

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use super::process::field;
+
 /// The memory of all models that there are: those that are served, and those that still answer what they were asked.
 #[derive(Debug, Default)]
 pub(super) struct Room {
@@ -59,9 +61,7 @@ pub(super) fn resident_bytes() -> u64 {
 }
 
 fn anonymous(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    kilobytes.checked_mul(1024)
+    field::<u64>(status, "RssAnon:")?.checked_mul(1024)
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 use std::fmt::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::gauge::ConstGauge;
 
 use super::disk::Contents;
+use crate::serve::family::{family, single};
 
 const MEMORY: [(&str, &str); 1] = [("store", "memory")];
 const DISK: [(&str, &str); 1] = [("store", "disk")];
@@ -43,57 +44,21 @@ impl Counters {
             bytes: self.disk_bytes.load(Ordering::Relaxed),
             evicted: self.disk_evictions.get(),
         };
-        let stores = |of: fn(&Contents) -> u64| [(MEMORY, of(memory)), (DISK, of(&disk))];
         let count = if has_disk { 2 } else { 1 };
-        let hits = [(MEMORY, self.memory_hits.get()), (DISK, self.disk_hits.get())];
-        counters(encoder, "cache_hits", "Inputs whose rows were kept", hits.into_iter().take(count))?;
-        let evictions = stores(|contents| contents.evicted);
-        counters(encoder, "cache_evictions", "Rows that had to go for others", evictions.into_iter().take(count))?;
-        let bytes = stores(|contents| contents.bytes);
-        gauges(encoder, "cache_bytes", "Room that rows take", bytes.into_iter().take(count))?;
-        let rows = stores(|contents| contents.rows);
-        gauges(encoder, "cache_rows", "Rows that are kept", rows.into_iter().take(count))?;
-        counter(encoder, "cache_misses", "Inputs whose rows were not kept", self.misses.get())?;
+        let stores = |of: fn(&Contents) -> u64| [(MEMORY, of(memory)), (DISK, of(&disk))].into_iter().take(count);
+        let counters = |of| stores(of).map(|(store, value)| (store, ConstCounter::new(value)));
+        let gauges = |of| stores(of).map(|(store, value)| (store, ConstGauge::new(value)));
+        let hits = [(MEMORY, self.memory_hits.clone()), (DISK, self.disk_hits.clone())].into_iter().take(count);
+        family(encoder, "cache_hits", "Inputs whose rows were kept", hits)?;
+        family(encoder, "cache_evictions", "Rows that had to go for others", counters(|contents| contents.evicted))?;
+        family(encoder, "cache_bytes", "Room that rows take", gauges(|contents| contents.bytes))?;
+        family(encoder, "cache_rows", "Rows that are kept", gauges(|contents| contents.rows))?;
+        single(encoder, "cache_misses", "Inputs whose rows were not kept", &self.misses)?;
         if has_disk {
             let help = "Rows that were not written because too many waited";
-            counter(encoder, "cache_dropped_writes", help, self.dropped_writes.get())?;
-            counter(encoder, "cache_errors", "Failures of the file", self.errors.get())?;
+            single(encoder, "cache_dropped_writes", help, &self.dropped_writes)?;
+            single(encoder, "cache_errors", "Failures of the file", &self.errors)?;
         }
         Ok(())
     }
-}
-
-type Labelled = ([(&'static str, &'static str); 1], u64);
-
-fn counters(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl Iterator<Item = Labelled>,
-) -> Result<(), Error> {
-    let kind = ConstCounter::new(0_u64).metric_type();
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-    for (labels, value) in values {
-        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-fn gauges(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl Iterator<Item = Labelled>,
-) -> Result<(), Error> {
-    let kind = ConstGauge::new(0_i64).metric_type();
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-    for (labels, value) in values {
-        ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> Result<(), Error> {
-    let counter = ConstCounter::new(value);
-    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
 }

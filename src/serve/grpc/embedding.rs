@@ -80,7 +80,7 @@ pub(super) async fn embed(service: &Service, client: Client, request: EmbedReque
     let served = service.models.get(unless_empty(&model)).await?;
     served.check_dimensions(options.truncate_dim)?;
     let embeddings = served.embed(inputs, options).await?;
-    service.metrics.answered(&served.name, &embeddings.usage);
+    service.metrics().answered(&served.name, &embeddings.usage);
     let (dimension, usage) = (embeddings.vectors.ncols(), embeddings.usage);
     // Made row by row in one piece, so nothing is copied.
     let (values, _) = embeddings.vectors.into_raw_vec_and_offset();

@@ -42,7 +42,7 @@ pub(super) async fn health(State(service): State<Service>) -> Response {
 /// `GET /metrics`, in the text format of Prometheus.
 pub(super) async fn metrics(State(service): State<Service>) -> Response {
     let kind = [(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    (kind, service.metrics.text()).into_response()
+    (kind, service.metrics().text()).into_response()
 }
 
 pub(super) async fn no_such_route(uri: Uri, headers: HeaderMap) -> Response {

@@ -6,6 +6,7 @@ mod body;
 mod document;
 mod fields;
 mod health;
+mod json;
 pub(super) mod limits;
 mod openai;
 mod pages;
@@ -14,14 +15,18 @@ mod status;
 mod tei;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Router;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use serde_json::Value;
 
 use super::draining::Draining;
-use super::failure::Failure;
+use super::failure::{Failure, Kind, whole_seconds};
 use super::limits::RateLimits;
 use super::metrics::Metrics;
 use super::models::ModelSet;
@@ -34,7 +39,6 @@ use super::traces::Traces;
 pub(crate) struct Service {
     pub settings: Arc<Settings>,
     pub models: Arc<ModelSet>,
-    pub metrics: Arc<Metrics>,
     pub observer: Arc<Observer>,
     pub draining: Draining,
     pub limits: Arc<RateLimits>,
@@ -43,9 +47,13 @@ pub(crate) struct Service {
 impl Service {
     pub fn new(settings: Arc<Settings>, models: Arc<ModelSet>, traces: Option<Traces>) -> Self {
         let limits = Arc::new(RateLimits::new(&settings));
-        let metrics = Arc::new(Metrics::new(&models));
-        let observer = Arc::new(Observer { metrics: Arc::clone(&metrics), traces });
-        Self { settings, models, metrics, observer, draining: Draining::new(), limits }
+        let observer = Arc::new(Observer { metrics: Arc::new(Metrics::new(&models)), traces });
+        Self { settings, models, observer, draining: Draining::new(), limits }
+    }
+
+    /// What is counted of all requests.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.observer.metrics
     }
 }
 
@@ -87,6 +95,16 @@ fn admin_routes(service: &Service) -> Router<Service> {
         .route("/admin/models", get(admin::models).post(admin::change))
         .route("/admin/models/{name}", delete(admin::unload))
         .layer(middleware::from_fn_with_state(service.clone(), authorization::check_admin))
+}
+
+/// A failure in the words of an API, with what the log, the metrics and patient clients read.
+fn failed(status: StatusCode, kind: Kind, retry_after: Option<Duration>, words: Value) -> Response {
+    let mut response = (status, Json(words)).into_response();
+    response.extensions_mut().insert(kind);
+    if let Some(after) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
+    }
+    response
 }
 
 /// A failure in the words of the API that `path` belongs to.

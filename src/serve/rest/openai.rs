@@ -5,17 +5,17 @@
 use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
-use axum::http::HeaderValue;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{Service, body, limits};
+use super::json::{list, numbers};
+use super::{Service, body, failed, limits};
 use crate::embedder::Embeddings;
 use crate::options::EncodeOptions;
-use crate::serve::failure::{Failure, Kind, whole_seconds};
+use crate::serve::failure::{Failure, Kind};
 use crate::serve::slot::Description;
 use crate::tokenization::Truncation;
 
@@ -49,13 +49,7 @@ impl IntoResponse for OpenAiFailure {
             Kind::Backend => ("server_error", None),
         };
         let body = json!({"error": {"message": message, "type": kind, "param": key, "code": code}});
-        let mut response = (status, Json(body)).into_response();
-        // For the log and the metrics.
-        response.extensions_mut().insert(about);
-        if let Some(after) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
-        }
-        response
+        failed(status, about, retry_after, body)
     }
 }
 
@@ -84,43 +78,30 @@ pub(super) async fn embeddings(State(service): State<Service>, request: Request)
         ..EncodeOptions::default()
     };
     let embeddings = served.embed(inputs, options).await?;
-    service.metrics.answered(&served.name, &embeddings.usage);
+    service.metrics().answered(&served.name, &embeddings.usage);
     Ok(([(CONTENT_TYPE, "application/json")], written(&served.name, &embeddings, encoding)).into_response())
 }
 
-/// The answer. Numbers are written one by one: as a tree of JSON values they would take thirty times the memory.
-fn written(model: &str, embeddings: &Embeddings, encoding: Encoding) -> String {
-    use std::fmt::Write as _;
-    let width = embeddings.vectors.ncols();
-    let mut out = String::with_capacity(256 + embeddings.vectors.len() * 12);
-    out.push_str(r#"{"object":"list","data":["#);
-    for (index, row) in embeddings.vectors.rows().into_iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        // Writing to a string does not fail.
+/// The answer.
+fn written(model: &str, embeddings: &Embeddings, encoding: Encoding) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut out = Vec::with_capacity(256 + embeddings.vectors.len() * 12);
+    out.extend_from_slice(br#"{"object":"list","data":"#);
+    list(&mut out, embeddings.vectors.rows().into_iter().enumerate(), |out, (index, row)| {
+        // Writing to memory does not fail, here and below.
         let _ = write!(out, r#"{{"object":"embedding","index":{index},"embedding":"#);
         match encoding {
-            Encoding::Float => {
-                out.push('[');
-                for (place, value) in row.iter().enumerate() {
-                    let _ = if place > 0 { write!(out, ",{value}") } else { write!(out, "{value}") };
-                }
-                out.push(']');
-            }
+            Encoding::Float => numbers(out, row),
             Encoding::Base64 => {
-                let mut bytes = Vec::with_capacity(width * 4);
-                row.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
-                out.push('"');
-                STANDARD.encode_string(bytes, &mut out);
-                out.push('"');
+                let bytes: Vec<u8> = row.iter().flat_map(|value| value.to_le_bytes()).collect();
+                let _ = write!(out, r#""{}""#, STANDARD.encode(bytes));
             }
         }
-        out.push('}');
-    }
+        out.push(b'}');
+    });
     let tokens = embeddings.usage.total_tokens;
     let model = Value::from(model);
-    let _ = write!(out, r#"],"model":{model},"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#);
+    let _ = write!(out, r#","model":{model},"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#);
     out
 }
 
@@ -156,7 +137,7 @@ mod tests {
         let vectors = array![[0.1_f32, -2.5e-8, 1.0], [3.0, f32::MIN_POSITIVE, 0.0]];
         let usage = Usage { inputs: 2, total_tokens: 7, ..Usage::default() };
         let embeddings = Embeddings { vectors: vectors.clone(), usage };
-        let parse = |encoding| serde_json::from_str::<Value>(&written("a \"model\"", &embeddings, encoding)).unwrap();
+        let parse = |encoding| serde_json::from_slice::<Value>(&written("a \"model\"", &embeddings, encoding)).unwrap();
         let (floats, coded) = (parse(Encoding::Float), parse(Encoding::Base64));
         assert_eq!((&floats["model"], &floats["usage"]["total_tokens"]), (&json!("a \"model\""), &json!(7)));
         for (index, row) in vectors.rows().into_iter().enumerate() {

@@ -13,7 +13,7 @@ use crate::serve::served::Served;
 
 /// Everything is counted since the model was loaded; who asks twice knows what came in between.
 pub(super) async fn status(State(service): State<Service>) -> Json<Value> {
-    let samples = Samples::read(&service.metrics.text());
+    let samples = Samples::read(&service.metrics().text());
     let limit = service.settings.max_queued_inputs;
     let models: Vec<Value> = service.models.all().iter().map(|served| described(served, &samples, limit)).collect();
     let now = UNIX_EPOCH.elapsed().map_or(0.0, |elapsed| elapsed.as_secs_f64());

@@ -4,15 +4,15 @@
 
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::HeaderValue;
 use axum::http::StatusCode;
-use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use super::{Service, body, limits};
+use super::json::{list, numbers};
+use super::{Service, body, failed, limits};
 use crate::options::EncodeOptions;
-use crate::serve::failure::{Failure, Kind, whole_seconds};
+use crate::serve::failure::{Failure, Kind};
 use crate::serve::served::Inputs;
 use crate::tokenization::Truncation;
 
@@ -37,13 +37,7 @@ impl IntoResponse for TeiFailure {
             Kind::TimedOut => (status, "timeout"),
             Kind::Backend => (status, "backend"),
         };
-        let mut response = (status, Json(json!({"error": message, "error_type": kind}))).into_response();
-        // For the log and the metrics.
-        response.extensions_mut().insert(about);
-        if let Some(after) = retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(after)));
-        }
-        response
+        failed(status, about, retry_after, json!({"error": message, "error_type": kind}))
     }
 }
 
@@ -72,12 +66,9 @@ pub(super) async fn embed(State(service): State<Service>, request: Request) -> R
         ..EncodeOptions::default()
     };
     let embeddings = served.embed(inputs, options).await?;
-    service.metrics.answered(&served.name, &embeddings.usage);
-    let mut out = Vec::with_capacity(embeddings.vectors.len() * 12);
-    let rows: Vec<_> = embeddings.vectors.rows().into_iter().map(|row| row.to_vec()).collect();
-    serde_json::to_writer(&mut out, &rows).map_err(|error| {
-        Failure::from(crate::EmbeddingError::internal(format!("the answer cannot be written: {error}")))
-    })?;
+    service.metrics().answered(&served.name, &embeddings.usage);
+    let mut out = Vec::with_capacity(2 + embeddings.vectors.len() * 12);
+    list(&mut out, embeddings.vectors.rows(), numbers);
     Ok(([(CONTENT_TYPE, "application/json")], out).into_response())
 }
 
