@@ -25,6 +25,8 @@ HELD = {
     "share_of_bulk": ("64 connections of one short text each, through the library's texts/s in one call", "{:.0%}"),
     "base64_share_of_bulk": ("the same with `encoding_format: base64`", "{:.0%}"),
     "p99_at_half_load_over_single": ("P99 at half of that rate, through the library's time for one text", "{:.2f}"),
+    "p99_at_half_load_over_single_p99": ("the same, through P99 of the library's times for one text", "{:.2f}"),
+    "single_p99_over_single": ("P99 of the library's times for one text, through their median: texts differ", "{:.2f}"),
     "lone_overhead_ms": ("P50 of a lone request, beyond the library's time for its text, ms", "{:.2f}"),
     "over_fastapi": ("texts/s, through those of the FastAPI program around sentence-transformers", "{:.2f}"),
     "over_infinity": ("texts/s, through those of infinity", "{:.2f}"),
