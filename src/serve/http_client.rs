@@ -1,4 +1,4 @@
-//! Questions to others: to a collector of traces, and whether another service is well. Plain HTTP/1.1, a connection each.
+//! Questions to others: to a collector of traces, and whether another service is well. HTTP/1.1, a connection each.
 
 use std::time::Duration;
 
@@ -8,8 +8,11 @@ use axum::http::uri::{PathAndQuery, Uri};
 use axum::http::{HeaderValue, Request, Response};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
+use super::any_certificate;
 use super::failure::ServeError;
 
 pub(super) type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -19,17 +22,24 @@ const PROBE: Duration = Duration::from_secs(5);
 /// More than this nobody has to say to us.
 const LARGEST: usize = 1 << 20;
 
-/// The address, where it is one that can be asked.
+/// The address of a collector of traces.
 ///
 /// # Errors
 /// What is wrong with it and what would work.
 pub(super) fn checked(url: &str) -> Result<Uri, String> {
+    let uri = address(url)?;
+    if uri.scheme_str() == Some("https") {
+        return Err(format!(
+            "{url:?} is encrypted, and only http:// is spoken here; a collector or proxy on this machine can pass it on"
+        ));
+    }
+    Ok(uri)
+}
+
+fn address(url: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|error| format!("{url:?} is no address ({error}); write http://HOST:PORT"))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(_)) => Ok(uri),
-        (Some("https"), _) => Err(format!(
-            "{url:?} is encrypted, and only http:// is spoken here; a collector or proxy on this machine can pass it on"
-        )),
+        (Some("http" | "https"), Some(_)) => Ok(uri),
         _ => Err(format!("{url:?} is no address of a server; write http://HOST:PORT")),
     }
 }
@@ -47,10 +57,25 @@ pub(super) async fn send(request: Request<Full<Bytes>>, limit: Duration) -> Resu
 async fn exchange(mut request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Error> {
     let authority = request.uri().authority().ok_or("the address has no host")?.clone();
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    let stream = TcpStream::connect((host, authority.port_u16().unwrap_or(80))).await?;
+    let is_secure = request.uri().scheme_str() == Some("https");
+    let port = authority.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+    let stream = TcpStream::connect((host, port)).await?;
     let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = path.into();
     request.headers_mut().insert(HOST, HeaderValue::from_str(authority.as_str())?);
+    if is_secure {
+        let name = ServerName::try_from(host.to_owned())?;
+        talk(any_certificate::connector()?.connect(name, stream).await?, request).await
+    } else {
+        talk(stream, request).await
+    }
+}
+
+/// One question and its answer.
+async fn talk<Stream: AsyncRead + AsyncWrite + Unpin>(
+    stream: Stream,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Bytes>, Error> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let asking = async move {
         let (head, body) = sender.send_request(request).await?.into_parts();
@@ -61,13 +86,13 @@ async fn exchange(mut request: Request<Full<Bytes>>) -> Result<Response<Bytes>, 
     answer
 }
 
-/// Asks the service at `url` how it is.
+/// Asks the service at `url` how it is; over TLS, whoever vouches for its certificate.
 ///
 /// # Errors
 /// [`ServeError::Probe`] where it does not answer that it is well.
 pub(super) async fn probe(url: &str) -> Result<(), ServeError> {
     let failed = |message: String| ServeError::Probe { url: url.to_owned(), message };
-    let uri = checked(url).map_err(failed)?;
+    let uri = address(url).map_err(failed)?;
     let request = Request::get(uri).body(Full::default()).map_err(|error| failed(error.to_string()))?;
     let answer = send(request, PROBE).await.map_err(|error| failed(error.to_string()))?;
     if answer.status().is_success() {

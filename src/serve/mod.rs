@@ -9,6 +9,7 @@
 //! `observation`, which is around every route, to `log`, `metrics` and `traces`.
 
 mod admission;
+mod any_certificate;
 mod cache;
 mod changes;
 mod check;

@@ -113,6 +113,11 @@ impl ModelSet {
         })
     }
 
+    /// The first model, where it is loaded: requests that name none get it.
+    pub fn default_if_loaded(&self) -> Option<Arc<Served>> {
+        self.slots().first()?.served()
+    }
+
     /// Those that are loaded, in the order in which their names came.
     pub fn all(&self) -> Vec<Arc<Served>> {
         self.slots().iter().filter_map(|slot| slot.served()).collect()

@@ -169,4 +169,6 @@ def test_a_service_is_asked_how_it_is() -> None:
     status, message = refused("--probe", f"{url}/ready")
     assert status == 1
     assert message.startswith(f"oxembed serve: {url}/ready: ")
-    assert refused("--probe", "https://localhost/ready")[0] == 1
+    # Nobody speaks TLS there.
+    assert refused("--probe", f"{url.replace('http:', 'https:')}/ready")[0] == 1
+    assert refused("--probe", "ftp://localhost/ready")[0] == 1

@@ -73,6 +73,10 @@ def test_models_go_and_come_back() -> None:
         assert metric(server, "model_evictions_total") == metric(server, "model_loads_total") - 2
         assert [model["id"] for model in server.ask("/v1/models").json()["data"]] == list(NAMES)
         assert server.ask("/ready").json()["models"] == list(NAMES)
+        # Anyone may ask for the document: no model is loaded for it.
+        document = server.ask("/openapi.json").json()["components"]["schemas"]
+        assert document["ModelName"]["enum"] == sorted(NAMES)
+        assert ("maximum" in document["Dimensions"], listed(server)["one"]["loaded"]) == (False, False)
         # One load, however many wait; it is the default, asked for by its name and by none.
         loads = metric(server, "model_loads_total")
         with ThreadPoolExecutor(16) as clients:
@@ -81,6 +85,7 @@ def test_models_go_and_come_back() -> None:
         # A new version has to fit beside the one that is served.
         assert server.ask("/admin/models", {"name": "one"}, key="chief").status == 200
         assert listed(server)["one"]["loaded"]
+        assert server.ask("/openapi.json").json()["components"]["schemas"]["Dimensions"]["maximum"] == len(expected)
         assert metric(server, "models_loaded") <= 2
 
 

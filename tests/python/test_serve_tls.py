@@ -130,6 +130,17 @@ def test_clients_that_stall_or_send_garbage_are_put_out(server: Server, start: b
     assert server.ask("/live").status == 200
 
 
+def test_a_service_is_asked_how_it_is_over_tls(server: Server) -> None:
+    """By its address, for which the certificate need not be, and without its authority, which nobody told the probe."""
+    host, _, port = server.place.rpartition(":")
+    assert refused("--probe", f"https://{host}:{port}/ready") == (0, "")
+    assert refused("--probe", f"https://localhost:{port}/live")[0] == 0
+    status, message = refused("--probe", f"https://{host}:{port}/nowhere")
+    assert (status, "404" in message) == (1, True)
+    status, message = refused("--probe", f"http://{host}:{port}/ready")
+    assert (status, "this port speaks TLS: use https:// URLs" in message) == (1, True)
+
+
 def test_a_new_certificate_is_read_at_a_signal(authority: trustme.CA, tmp_path: Path) -> None:
     with secured(authority, tmp_path) as server, connected(server, channel_to(authority)) as client:
         before = serial(server)

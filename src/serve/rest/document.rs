@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::Service;
 use super::openai::OpenAiFailure;
 use crate::error::{EmbeddingError, Result};
+use crate::model::Model;
 use crate::serve::failure::Failure;
 
 const ABOUT: &str = include_str!("../openapi/about.json");
@@ -26,9 +27,11 @@ const EXAMPLE: &str = "a text";
 /// The document, with this service's own limits.
 pub(super) async fn document(State(service): State<Service>) -> std::result::Result<Json<Value>, OpenAiFailure> {
     let has_admin = !service.settings.admin_keys.is_empty();
-    let mut document = written(has_admin).map_err(Failure::from)?;
-    fit(&mut document, &service).await?;
-    Ok(Json(document))
+    let document = written(has_admin).and_then(|mut document| {
+        fit(&mut document, &service)?;
+        Ok(Json(document))
+    });
+    document.map_err(|error| Failure::from(error).into())
 }
 
 /// What holds for every service, with the routes under `/admin/` or without.
@@ -57,28 +60,37 @@ fn add(to: &mut Value, from: &Value) {
 }
 
 /// Writes in what this service knows: its models, what they take, how much it takes at once, whether it has keys.
-async fn fit(document: &mut Value, service: &Service) -> std::result::Result<(), Failure> {
-    let default = service.models.get(None).await?;
-    let info = default.embedder.model().info();
-    let prompts: Vec<Value> = info.prompts.keys().map(|name| json!(name)).chain(std::iter::once(Value::Null)).collect();
-    let inputs = service.settings.max_inputs;
+fn fit(document: &mut Value, service: &Service) -> Result<()> {
     document["info"]["version"] = json!(env!("CARGO_PKG_VERSION"));
-    document["paths"]["/v1/models/{name}"]["get"]["parameters"][0]["example"] = json!(default.name);
-    let tokens = default.embedder.model().tokenization().encode(EXAMPLE).map_err(Failure::from)?;
-    let body = &mut document["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"];
-    body["examples"]["tokens"]["value"]["input"] = json!(tokens.ids);
+    let first = service.models.describe().into_iter().next().map(|model| model.name);
+    document["paths"]["/v1/models/{name}"]["get"]["parameters"][0]["example"] = json!(first);
     let schemas = &mut document["components"]["schemas"];
     schemas["ModelName"]["enum"] = json!(service.models.names());
-    schemas["PromptName"]["enum"] = json!(prompts);
-    schemas["TokenId"]["maximum"] = json!(info.vocabulary_size.saturating_sub(1));
-    schemas["Dimensions"]["maximum"] = json!(info.dimension);
-    schemas["Texts"]["maxItems"] = json!(inputs);
-    schemas["ListsOfTokenIds"]["maxItems"] = json!(inputs);
+    schemas["Texts"]["maxItems"] = json!(service.settings.max_inputs);
+    schemas["ListsOfTokenIds"]["maxItems"] = json!(service.settings.max_inputs);
     if service.settings.api_keys.is_empty()
         && let Some(document) = document.as_object_mut()
     {
         document.remove("security");
     }
+    // Anyone may ask for the document, so no model is loaded for it.
+    match service.models.default_if_loaded() {
+        Some(served) => fit_model(document, served.embedder.model()),
+        None => Ok(()),
+    }
+}
+
+/// What the first model takes, which answers where a request names none.
+fn fit_model(document: &mut Value, model: &Model) -> Result<()> {
+    let info = model.info();
+    let prompts: Vec<Value> = info.prompts.keys().map(|name| json!(name)).chain(std::iter::once(Value::Null)).collect();
+    let tokens = model.tokenization().encode(EXAMPLE)?;
+    let body = &mut document["paths"]["/v1/embeddings"]["post"]["requestBody"]["content"]["application/json"];
+    body["examples"]["tokens"]["value"]["input"] = json!(tokens.ids);
+    let schemas = &mut document["components"]["schemas"];
+    schemas["PromptName"]["enum"] = json!(prompts);
+    schemas["TokenId"]["maximum"] = json!(info.vocabulary_size.saturating_sub(1));
+    schemas["Dimensions"]["maximum"] = json!(info.dimension);
     Ok(())
 }
 
