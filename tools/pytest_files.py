@@ -6,6 +6,8 @@ A file counts as passed when each of its tests was set up, run (or skipped for a
 without a failure, and nothing changed until then. They are remembered one by one, so a run that was interrupted or in
 which tests failed goes on where it was. A run that ended in any other way, killed or crashed, was not one: nothing of
 it is remembered. AGAIN=1 in the environment runs all files. Exit status: pytest's.
+
+Tests of the service run beside all others, in a process of their own; what that one prints comes at the end.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import pytest
 from step import Passed, run
 
 ROOT = Path(__file__).resolve().parents[1]
+# Tests of a service: each starts one, and waits for it more than it computes.
+WAITING = "tests/python/test_serve_*.py"
 # Of pytest.
 FAILED, INTERRUPTED, NO_TESTS = 1, 2, 5
 
@@ -96,18 +100,38 @@ def session(passed: Passed, arguments: list[str]) -> int:
     return int(pytest.main(arguments, plugins=[PassedFiles(passed)]))
 
 
-def main() -> int:
-    """Run pytest with the arguments of the command line; return its exit status."""
-    own, arguments = sys.argv[1:2] == ["--session"], sys.argv[1:]
-    if own:
-        return session(Passed("pytest-files", arguments[1:]), arguments[1:])
-    # A process of its own, so that a crash of it, even while the interpreter exits, is seen here.
-    status, _ = run([sys.executable, __file__, "--session", *arguments], None)
-    passed = Passed("pytest-files", arguments)
+def lanes(arguments: list[str]) -> dict[str, list[str]]:
+    """What runs side by side, by name, with its arguments: tests that wait for a service, and all others."""
+    waiting = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob(WAITING))]
+    if not waiting:
+        return {"pytest-files": arguments}
+    others = [f"--ignore={path}" for path in waiting]
+    return {"pytest-files": [*arguments, *others], "pytest-files-serve": [*arguments, *waiting]}
+
+
+def remember(passed: Passed, status: int) -> None:
+    """Let a session that ended by itself count."""
     found = passed.recorded()
     if found.get("status") == status and status in (0, FAILED, INTERRUPTED):
         passed.record(**{**found, "ended": True})
-    return status
+
+
+def main() -> int:
+    """Run pytest with the arguments of the command line; return its exit status."""
+    if sys.argv[1:2] == ["--session"]:
+        _, _, name, *arguments = sys.argv
+        return session(Passed(name, arguments), arguments)
+    every = lanes(sys.argv[1:])
+    # Processes of their own, so that a crash of one, even while the interpreter exits, is seen here.
+    commands = [[sys.executable, __file__, "--session", name, *arguments] for name, arguments in every.items()]
+    logs = [None, *(ROOT / ".make" / f"{name}.log" for name in list(every)[1:])]
+    (ROOT / ".make").mkdir(exist_ok=True)
+    statuses, _ = run(*zip(commands, logs, strict=True))
+    for (name, arguments), log, status in zip(every.items(), logs, statuses, strict=True):
+        remember(Passed(name, arguments), status)
+        if log:
+            sys.stdout.write(log.read_text(encoding="utf-8", errors="replace"))
+    return next((status for status in statuses if status != 0), 0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
@@ -74,25 +74,29 @@ def sums(root: Path, patterns: list[str]) -> dict[str, str]:
     }
 
 
-def run(command: list[str], log: Path | None) -> tuple[int, bool]:
-    """Run a command to its end; return its exit status, and whether somebody wanted it to stop.
+def run(*commands: tuple[list[str], Path | None]) -> tuple[list[int], bool]:
+    """Run commands side by side to their end; return their exit statuses, and whether somebody wanted them to stop.
 
-    Its output goes into the file `log`, or where this process's own goes.
+    The output of each goes into its file, or where this process's own goes.
     """
     stopped: list[int] = []
-    with log.open("wb") if log else nullcontext() as sink:
-        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT if sink else None)
+    with ExitStack() as sinks:
+        processes = []
+        for command, log in commands:
+            sink = sinks.enter_context(log.open("wb")) if log else None
+            processes.append(subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT if sink else None))
 
         def stop(number: int, _frame: FrameType | None) -> None:
-            # A terminal sends Ctrl-C to the command as well; only what was meant for this process alone is passed on.
+            # A terminal sends Ctrl-C to the commands as well; only what was meant for this process alone is passed on.
             stopped.append(number)
             if number != signal.SIGINT:
-                process.send_signal(number)
+                for process in processes:
+                    process.send_signal(number)
 
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, stop)
-        status = process.wait()
-    return status, bool(stopped)
+        statuses = [process.wait() for process in processes]
+    return statuses, bool(stopped)
 
 
 def main() -> int:
@@ -123,7 +127,7 @@ def main() -> int:
     log = None if arguments.show else ROOT / ".make" / f"{name}.log"
     (ROOT / ".make").mkdir(exist_ok=True)
     started = time.monotonic()
-    status, stopped = run(command, log)
+    (status,), stopped = run((command, log))
     seconds = round(time.monotonic() - started)
     if stopped:
         print(f"\nstopped {name} after {seconds} s", flush=True)

@@ -265,7 +265,7 @@ fn route(request: &Request) -> String {
         let method = request.uri().path().strip_prefix(service)?;
         METHODS.contains(&method).then(|| format!("{service}{method}"))
     });
-    method.unwrap_or_else(|| matched.to_owned())
+    method.unwrap_or_else(|| matched.replace("{*", "{"))
 }
 
 /// How a request failed: as its route says, else as gRPC or HTTP say.

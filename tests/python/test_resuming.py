@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -352,6 +353,47 @@ def test_all_files_passed_before_is_a_pass(repository: Repository) -> None:
     assert repository.pytest()[0] == 0
     status, printed = repository.pytest()
     assert (status, "2 deselected" in printed) == (0, True)
+
+
+MEETS = """
+import pathlib, time
+
+def test_meets():
+    pathlib.Path(".make/{me}").touch()
+    end = time.monotonic() + 60
+    while not pathlib.Path(".make/{other}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+"""
+
+
+def test_tests_of_the_service_run_beside_the_others_and_count_by_themselves(repository: Repository) -> None:
+    files(repository, MEETS.format(me="one", other="two"), PASSES)
+    repository.write("tests/python/test_serve_meets.py", MEETS.format(me="two", other="one"))
+    repository.write("tests/python/test_serve_fails.py", FAILS)
+    status, printed = repository.pytest()
+    assert (status, "2 passed" in printed, "1 failed, 1 passed" in printed) == (1, True, True)
+    status, printed = repository.pytest()
+    assert (status, "2 deselected" in printed, "1 failed, 1 deselected" in printed) == (1, True, True)
+    repository.write("tests/python/test_serve_fails.py", PASSES)
+    status, printed = repository.pytest()
+    assert (status, printed.count("2 passed")) == (0, 2)
+    assert repository.pytest()[0] == 0
+
+
+def test_an_end_from_outside_is_the_end_of_all(repository: Repository) -> None:
+    waits = "import pathlib, time\ndef test_waits():\n pathlib.Path('.make/{}').touch()\n time.sleep(60)\n"
+    files(repository, waits.format("one"))
+    repository.write("tests/python/test_serve_waits.py", waits.format("two"))
+    process = repository.start("tools/pytest_files.py", "-q", "-p", "no:cacheprovider")
+    while not all((repository.root / ".make" / name).exists() for name in ("one", "two")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    started = time.monotonic()
+    process.terminate()
+    printed, _ = process.communicate(timeout=60)
+    assert (process.returncode, printed.count("KeyboardInterrupt") >= 2) == (2, True), printed
+    assert time.monotonic() - started < 30
 
 
 def test_no_tests_at_all_is_not_a_pass(repository: Repository) -> None:

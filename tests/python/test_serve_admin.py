@@ -104,6 +104,18 @@ def test_models_are_loaded_and_unloaded(server: Server) -> None:
     assert server.ask("/admin/models/m", key="chief", method="DELETE").status == 404
 
 
+def test_names_of_the_hub_are_one_name(server: Server) -> None:
+    """With the slash as it is, and encoded, as the `openai` package sends it."""
+    assert server.ask("/admin/models", {"name": "a/hub name", "path": str(SECOND)}, key="chief").status == 200
+    for path in ("a/hub%20name", "a%2Fhub%20name"):
+        assert server.ask(f"/v1/models/{path}", key="user").json()["id"] == "a/hub name"
+    assert server.ask("/v1/models/a", key="user").status == 404
+    assert server.ask("/v1/models/", key="user").status == 404
+    # Counted by its pattern: a name is a client's.
+    assert 'route="/v1/models/{name}"' in server.ask("/metrics", key="user").body.decode()
+    assert server.ask("/admin/models/a/hub%20name", key="chief", method="DELETE").status == 204
+
+
 def test_a_swap_that_fails_changes_nothing(server: Server, tmp_path: Path) -> None:
     before = listed(server)
     broken = tmp_path / "broken"

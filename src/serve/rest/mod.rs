@@ -62,7 +62,8 @@ pub(crate) fn router(service: Service) -> Router {
     let guarded = Router::new()
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(openai::models))
-        .route("/v1/models/{name}", get(openai::model))
+        // Names of the hub have a slash, which not every client writes as %2F.
+        .route("/v1/models/{*name}", get(openai::model))
         .route("/embed", post(tei::embed))
         .route("/", post(tei::embed))
         .route("/tokenize", post(tei::tokenize))
@@ -93,7 +94,7 @@ fn admin_routes(service: &Service) -> Router<Service> {
     }
     Router::new()
         .route("/admin/models", get(admin::models).post(admin::change))
-        .route("/admin/models/{name}", delete(admin::unload))
+        .route("/admin/models/{*name}", delete(admin::unload))
         .layer(middleware::from_fn_with_state(service.clone(), authorization::check_admin))
 }
 
