@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import record
-from serve import TARGETS
 
 GUIDE = record.ROOT / "docs" / "serve.md"
 MEASUREMENTS = record.ROOT / "docs" / "measurements"
@@ -31,6 +30,14 @@ HELD = {
     "over_fastapi": ("texts/s, through those of the FastAPI program around sentence-transformers", "{:.2f}"),
     "over_infinity": ("texts/s, through those of infinity", "{:.2f}"),
     "seconds_to_ready": ("from the start of the process to the first answer of `/ready`, s", "{:.2f}"),
+}
+# What figures are held to.
+TARGETS = {
+    "share_of_bulk": (">=", 0.85),
+    "p99_at_half_load_over_single": ("<=", 3.0),
+    "lone_overhead_ms": ("<=", 0.5),
+    "over_fastapi": (">=", 3.0),
+    "seconds_to_ready": ("<=", 1.0),
 }
 COUNTS = (
     "answers checked",

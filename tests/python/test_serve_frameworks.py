@@ -6,6 +6,7 @@ They bring a hundred packages, so they have an environment of their own. Truth i
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib.util
 import os
 from collections.abc import Iterator
@@ -36,6 +37,13 @@ pytestmark = [
     # What they deprecate in each other is not ours.
     pytest.mark.filterwarnings("default"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Connections that they leave open are found here, where warnings are not errors, and in no other file's tests."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
