@@ -5,7 +5,8 @@ use std::fmt::Error;
 use std::sync::Arc;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
@@ -26,49 +27,35 @@ impl Collector for ModelMetrics {
         let all: Vec<Counted> =
             self.0.all().into_iter().map(|served| (Arc::clone(&served), served.embedder.stages())).collect();
         let encoder = &mut encoder;
-        gauges(encoder, "queued_inputs", "Texts that wait or run", &all, |served, _| served.admission.inside() as f64)?;
-        let help = "Share of the batches' tokens that are not padding";
-        gauges(encoder, "batch_fill", help, &all, |_, stages| {
-            stages.tokens as f64 / stages.padded_tokens.max(1) as f64
+        each(encoder, "queued_inputs", "Texts that wait or run", &all, |served, _| {
+            ConstGauge::new(served.admission.inside() as f64)
         })?;
-        counters(encoder, "batches", "Batches computed", &all, |_, stages| stages.batches as f64)?;
+        let help = "Share of the batches' tokens that are not padding";
+        each(encoder, "batch_fill", help, &all, |_, stages| {
+            ConstGauge::new(stages.tokens as f64 / stages.padded_tokens.max(1) as f64)
+        })?;
+        each(encoder, "batches", "Batches computed", &all, |_, stages| ConstCounter::new(stages.batches))?;
         let help = "Tokens in batches, padding not counted; equal texts of a call once";
-        counters(encoder, "batch_tokens", help, &all, |_, stages| stages.tokens as f64)?;
+        each(encoder, "batch_tokens", help, &all, |_, stages| ConstCounter::new(stages.tokens))?;
         let help = "Tokens in batches with their padding";
-        counters(encoder, "batch_padded_tokens", help, &all, |_, stages| stages.padded_tokens as f64)?;
+        each(encoder, "batch_padded_tokens", help, &all, |_, stages| ConstCounter::new(stages.padded_tokens))?;
         let help = "Failures of providers in use, after which the next took over";
-        counters(encoder, "provider_failures", help, &all, |served, _| served.embedder.placement().failures as f64)?;
+        each(encoder, "provider_failures", help, &all, |served, _| ConstCounter::new(served.embedder.placement().failures))?;
         stage_seconds(encoder, &all)?;
         placement(encoder, &all)
     }
 }
 
-/// A number of each model that goes up and down.
-fn gauges(
+/// A number of each model.
+fn each<Metric: EncodeMetric + TypedMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
     all: &[Counted],
-    value: impl Fn(&Served, &Stages) -> f64,
+    metric: impl Fn(&Served, &Stages) -> Metric,
 ) -> Result<(), Error> {
-    let metrics = all.iter().map(|(served, stages)| (labels(served), ConstGauge::new(value(served, stages))));
+    let metrics = all.iter().map(|(served, stages)| ([("model", Label(&*served.name))], metric(served, stages)));
     family(encoder, name, help, metrics)
-}
-
-/// A number of each model that only goes up.
-fn counters(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    all: &[Counted],
-    value: impl Fn(&Served, &Stages) -> f64,
-) -> Result<(), Error> {
-    let metrics = all.iter().map(|(served, stages)| (labels(served), ConstCounter::new(value(served, stages))));
-    family(encoder, name, help, metrics)
-}
-
-fn labels(served: &Served) -> [(&'static str, Label<&str>); 1] {
-    [("model", Label(&*served.name))]
 }
 
 /// What the time of the threads went into.
