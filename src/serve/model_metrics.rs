@@ -40,7 +40,9 @@ impl Collector for ModelMetrics {
         let help = "Tokens in batches with their padding";
         each(encoder, "batch_padded_tokens", help, &all, |_, stages| ConstCounter::new(stages.padded_tokens))?;
         let help = "Failures of providers in use, after which the next took over";
-        each(encoder, "provider_failures", help, &all, |served, _| ConstCounter::new(served.embedder.placement().failures))?;
+        each(encoder, "provider_failures", help, &all, |served, _| {
+            ConstCounter::new(served.embedder.placement().failures)
+        })?;
         stage_seconds(encoder, &all)?;
         placement(encoder, &all)
     }
