@@ -153,11 +153,13 @@ mod tests {
             let shown = format!("{:?}", router(has_admin).await);
             let quoted = shown.split('"').skip(1).step_by(2).filter(|text| text.starts_with('/'));
             // Fallbacks are no routes.
-            let routes: BTreeSet<&str> = quoted.filter(|path| !path.contains("__private__axum")).collect();
+            let routes = quoted.filter(|path| !path.contains("__private__axum"));
+            // OpenAPI has no sign for a part of a path that may have slashes.
+            let routes: BTreeSet<String> = routes.map(|path| path.replace("{*", "{")).collect();
             assert!(routes.contains("/v1/embeddings"), "{routes:?}");
             let document = written(has_admin).unwrap();
             let paths = document["paths"].as_object().unwrap();
-            assert_eq!(routes, paths.keys().map(String::as_str).collect());
+            assert_eq!(routes, paths.keys().cloned().collect());
         }
     }
 
