@@ -113,37 +113,35 @@ pub fn company(first: Piece, others: &[Piece], fits: impl Fn(usize, usize) -> bo
 /// Of all batches that may begin with a piece, the one is kept from which on the rest costs least, for the last piece
 /// first: so no way to cut is left out. Lawler 1976, "Combinatorial Optimization", chapter 3 (shortest paths without cycles).
 fn cut(pieces: &[Piece], fits: impl Fn(usize, usize) -> bool) -> Vec<Range<usize>> {
-    // Rows before each piece, and before the end.
-    let mut before = vec![0; pieces.len() + 1];
-    for (index, piece) in pieces.iter().enumerate() {
-        let rows = before.get(index).map_or(0, |rows| rows + piece.rows);
-        before.get_mut(index + 1).into_iter().for_each(|slot| *slot = rows);
+    // For each place, and the end: rows before it, cost of the pieces from there on, and where its batch ends.
+    let mut best = Vec::with_capacity(pieces.len() + 1);
+    best.push((0, 0, pieces.len()));
+    for (rows, piece) in pieces.iter().enumerate() {
+        best.push((best.get(rows).map_or(0, |(rows, _, _)| rows + piece.rows), 0, pieces.len()));
     }
-    let rows_before = |index: usize| before.get(index).copied().unwrap_or(0);
-    // Cost of the pieces from here on, and where the next batch begins.
-    let mut best = vec![(0, pieces.len()); pieces.len() + 1];
     let mut stop = pieces.len();
     for (start, Piece { longest, .. }) in pieces.iter().enumerate().rev() {
-        // An earlier batch has longer rows, so it ends no later.
-        while stop > start + 1 && !fits(rows_before(stop) - rows_before(start), *longest) {
+        let rows_before = |place: usize| best.get(place).map_or(0, |(rows, _, _)| *rows);
+        let before = rows_before(start);
+        // An earlier batch has longer rows, so that neither the last end that fits nor the best one is a later one.
+        while stop > start + 1 && !fits(rows_before(stop) - before, *longest) {
             stop -= 1;
         }
-        let ends = start + 1..=stop;
-        let (rows, rests) = (before.get(ends.clone()).unwrap_or(&[]), best.get(ends.clone()).unwrap_or(&[]));
-        // What the rows before the batch would cost is in each of these, and taken out at the end.
-        let (mut least, mut next) = (usize::MAX, start + 1);
-        for (end, (rows, (rest, _))) in ends.zip(rows.iter().zip(rests)) {
+        let (mut least, mut next) = (usize::MAX, 0);
+        for (more, (rows, rest, _)) in best.get(start + 1..).unwrap_or(&[]).iter().take(stop - start).enumerate() {
+            // What the rows before the batch would cost is in each of these, and taken out below.
             let cost = rows * longest + rest;
             // The largest of those that cost the same.
             if cost <= least {
-                (least, next) = (cost, end);
+                (least, next) = (cost, more);
             }
         }
-        if let Some(slot) = best.get_mut(start) {
-            *slot = (BATCH_COST + least - rows_before(start) * longest, next);
+        stop = start + 1 + next;
+        if let Some((_, rest, end)) = best.get_mut(start) {
+            (*rest, *end) = (BATCH_COST + least - before * longest, stop);
         }
     }
-    let next = |start: usize| best.get(start).filter(|_| start < pieces.len()).map(|(_, end)| start..*end);
+    let next = |start: usize| best.get(start).filter(|_| start < pieces.len()).map(|(_, _, end)| start..*end);
     std::iter::successors(next(0), |batch| next(batch.end)).collect()
 }
 

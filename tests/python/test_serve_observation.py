@@ -38,6 +38,17 @@ def value(found: dict[Any, float], name: str, **labels: str) -> float:
     return found.get((name, tuple(sorted(labels.items()))), 0.0)
 
 
+def samples_at_rest(server: Server) -> dict[Any, float]:
+    """The numbers when nobody but this question is there: the server learns that a client hung up after the client did."""
+    deadline = time.monotonic() + 20
+    while True:
+        found = samples(server)
+        if value(found, "oxembed_connections") == value(found, "oxembed_requests_in_flight") == 1:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+
+
 def with_id(server: Server, given: str | None) -> str:
     headers = {} if given is None else {"X-Request-Id": given}
     with urllib.request.urlopen(urllib.request.Request(server.url + "/live", headers=headers), timeout=30) as answer:
@@ -65,14 +76,14 @@ def server() -> Iterator[Server]:
 
 def test_counts_are_those_of_what_was_sent() -> None:
     with serving("--provider", "cpu", "--max-inputs", "4") as server:
-        before = samples(server)
+        before = samples_at_rest(server)
         for _ in range(3):
             assert server.ask("/v1/embeddings", {"input": ["one", "two", "two"]}).status == 200
         assert server.ask("/embed", {"inputs": "word " * 600, "truncate": True}).status == 200
         for body, status in (({}, 400), ({"input": ["a"] * 5}, 400), ({"input": "a", "model": "none"}, 404)):
             assert server.ask("/v1/embeddings", body).status == status
         assert server.ask("/nowhere/at/all").status == 404
-        after = samples(server)
+        after = samples_at_rest(server)
 
     def grew(name: str, **labels: str) -> float:
         return value(after, name, **labels) - value(before, name, **labels)
@@ -100,9 +111,6 @@ def test_counts_are_those_of_what_was_sent() -> None:
     assert grew("oxembed_stage_seconds_total", stage="run", **of_model) > 0
     assert grew("oxembed_batch_tokens_total", **of_model) == 3 * 6 + 256
     assert value(after, "oxembed_queued_inputs", **of_model) == 0
-    # The one that asks.
-    assert value(after, "oxembed_requests_in_flight") == 1
-    assert value(after, "oxembed_connections") == 1
     assert value(after, "oxembed_placement_share", provider="CPUExecutionProvider", **of_model) == 1
     assert value(after, "oxembed_model_info", provider="cpu", dtype="float32", **of_model) == 1
     assert [name for name, _ in after if name == "oxembed_build_info"]
@@ -148,10 +156,9 @@ def test_who_leaves_is_counted() -> None:
         while not value(samples(server), "oxembed_errors_total", kind="left", route="/v1/embeddings"):
             assert time.monotonic() < deadline
             time.sleep(0.1)
-        found = samples(server)
+        found = samples_at_rest(server)
     left = {"method": "POST", "route": "/v1/embeddings", "status": "0"}
     assert value(found, "oxembed_http_requests_total", **left) == 1
-    assert value(found, "oxembed_requests_in_flight") == 1  # the one that asks
 
 
 def test_ids(server: Server) -> None:
