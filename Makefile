@@ -622,7 +622,7 @@ serve-endurance: .make/tools .make/package ## all kinds of clients at the servic
 CRITERION_ONLY ?=
 
 .PHONY: criterion
-criterion: .make/package ## time each part of the Rust core, in five minutes; writes .bench/criterion.json
+criterion: .make/package ## time each part of the Rust core, in three minutes; writes .bench/criterion.json
 	@$(RUN_PYTHON) benches/python/criterion.py $(if $(CRITERION_ONLY),--only '$(CRITERION_ONLY)')
 
 # The program that runs the benches under valgrind has to be of the version of their library.

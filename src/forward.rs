@@ -74,12 +74,6 @@ impl BatchWork {
         Extent::of(self.tokens())
     }
 
-    /// As what waits to be run with others.
-    fn piece(&self) -> Piece {
-        let Extent { rows, longest, .. } = self.extent();
-        Piece { rows, longest: longest.max(self.sequence) }
-    }
-
     /// How many texts, and the tokens of the longest.
     pub fn shape(&self) -> (usize, usize) {
         let Extent { rows, longest, .. } = self.extent();
@@ -99,6 +93,11 @@ impl Extent {
     fn of<'a>(tokens: impl Iterator<Item = TokenRow<'a>>) -> Self {
         let none = Self { rows: 0, longest: 1, shortest: usize::MAX };
         tokens.fold(none, |extent, row| extent.with(Self { rows: 1, longest: row.ids.len(), shortest: row.ids.len() }))
+    }
+
+    /// As what waits to be run with others, padded to at least so many tokens.
+    fn piece(self, sequence: usize) -> Piece {
+        Piece { rows: self.rows, longest: self.longest.max(sequence) }
     }
 
     fn with(self, other: Self) -> Self {
@@ -176,12 +175,20 @@ impl Engine for Forward {
     }
 
     fn company(&self, work: &BatchWork, others: &[&BatchWork]) -> Vec<usize> {
-        let provider = |work: &BatchWork| self.failover.current(|number| self.takes(number, work.extent()));
-        let Some(number) = provider(work) else { return Vec::new() };
+        let provider = |extent: Extent| self.failover.current(|number| self.takes(number, extent));
+        let extent = work.extent();
+        let Some(number) = provider(extent) else { return Vec::new() };
         let Some(backend) = self.backends.get(number).and_then(|backend| backend.if_ready()) else { return Vec::new() };
-        let able = others.iter().enumerate().filter(|(_, other)| provider(other) == Some(number));
-        let (places, pieces): (Vec<usize>, Vec<Piece>) = able.map(|(place, other)| (place, other.piece())).unzip();
-        let company = schedule::company(work.piece(), &pieces, |rows, longest| backend.is_batch(rows, longest));
+        let (mut places, mut pieces) = (Vec::with_capacity(others.len()), Vec::with_capacity(others.len()));
+        for (place, other) in others.iter().enumerate() {
+            let extent = other.extent();
+            if provider(extent) == Some(number) {
+                places.push(place);
+                pieces.push(extent.piece(other.sequence));
+            }
+        }
+        let company =
+            schedule::company(extent.piece(work.sequence), &pieces, |rows, longest| backend.is_batch(rows, longest));
         company.into_iter().filter_map(|index| places.get(index).copied()).collect()
     }
 }

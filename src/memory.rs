@@ -61,7 +61,7 @@ pub fn is_limited() -> bool {
 /// The last field of what owns a model: dropped behind all others, it gives what they freed back to the system.
 ///
 /// The GNU C library keeps freed memory for later in an arena for each thread, and does not find in one what is free in
-/// another: 20 models that came and went under load, one at a time, left 3 times the memory of one. Other C libraries give
+/// another: a dozen models that came and went under load, one at a time, left 3 times the memory of one. Other C libraries give
 /// large blocks back by themselves.
 #[derive(Debug)]
 pub struct GivesBack;

@@ -28,7 +28,7 @@ import numpy as np
 from peer.side import Side
 
 # Texts that a batch size is chosen with.
-SAMPLE = 200
+SAMPLE = 100
 
 Answer = dict[str, Any]
 

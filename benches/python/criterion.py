@@ -1,6 +1,6 @@
 """What each part of the Rust core takes, by criterion: tokens, plans, pooling, graphs, int8, loading, embedding.
 
-    make criterion                             # all of it, in about five minutes; writes .bench/criterion.json
+    make criterion                             # all of it, in about three minutes; writes .bench/criterion.json
     python benches/python/criterion.py         # the same
     python benches/python/criterion.py --only pooling --json .bench/pooling.json
 

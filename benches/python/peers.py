@@ -8,7 +8,7 @@
 Each peer gets an environment of its own below `.bench/peers` (12 GB in all on Linux, where torch brings NVIDIA's
 libraries; `peers_environment.py` says how to spare them) and runs in a process of its own, offline. In every round
 each peer embeds the texts once, then one text 40 times, while all others are stopped; ratios are of the same round. A
-peer whose rounds have taken 15 seconds is in no more of them: a slow one is measured once, after a pass to warm up.
+peer whose rounds have taken 10 seconds is in no more of them: a slow one is measured once, after a pass to warm up.
 Where two rows differ by "careful", the first is the program at its defaults and the other as a user who measures would
 set it: threads named, the fastest of several batch sizes, the model's file optimized where there is a way to do it.
 
@@ -82,7 +82,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--only", type=names, metavar="A,B", help=f"only these peers, of {', '.join(PEERS)}")
     parser.add_argument("--peer", type=own_peer, action="append", default=[], metavar="NAME=COMMAND", help="one more")
     parser.add_argument("--rounds", type=positive, default=5, help="times the texts are embedded (default: 5)")
-    parser.add_argument("--budget", type=seconds, default=15, help="seconds of a peer's rounds (default: 15)")
+    parser.add_argument("--budget", type=seconds, default=10, help="seconds of a peer's rounds (default: 10)")
     parser.add_argument("--texts", type=Path, default=ROOT / "data" / "short_texts.txt", help="a text a line")
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N texts (default: all)")
     parser.add_argument("--together", type=positive, default=8, help="peers in memory at once (default: 8)")

@@ -13,6 +13,8 @@ from sides import SIDES
 
 # Enough for the largest batches of every side, which is what the peak depends on.
 MEMORY_TEXTS = 400
+# Seconds of a side's rounds: the naive program would take half of the time of all sides.
+BUDGET = 15
 
 
 class Work(NamedTuple):
@@ -49,6 +51,7 @@ def workload(suite: Suite, work: Work) -> Workload:
         rounds=work.rounds,
         # The sides have run before, on a few texts; a whole corpus more would cost as much as a round.
         warm_ups=0,
+        budget=BUDGET,
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -24,18 +25,25 @@ class Runs(Generic[Result]):
 
 
 def in_turn(
-    sides: Mapping[str, Callable[[int], Callable[[], Result]]], rounds: int, warm_ups: int = 1
+    sides: Mapping[str, Callable[[int], Callable[[], Result]]],
+    rounds: int,
+    warm_ups: int = 1,
+    budget: float = math.inf,
+    always: Collection[str] = (),
 ) -> dict[str, Runs[Result]]:
     """Runs of each side, one after the other in every round, after `warm_ups` rounds that do not count.
 
     A side is given the number of the round and makes ready, which is not timed; what it returns is called, which is.
-    Every round begins with another side, so that none always follows the same one.
+    Every round begins with another side, so that none always follows the same one. A side whose rounds have taken more
+    than `budget` seconds is in no more of them, except those in `always`, with which the others are compared.
     """
     runs: dict[str, Runs[Result]] = {name: Runs() for name in sides}
     names = list(sides)
     for number in range(-warm_ups, rounds):
         first = number % len(names)
         for name in names[first:] + names[:first]:
+            if name not in always and sum(runs[name].seconds) > budget:
+                continue
             call = sides[name](number)
             processor, start = time.process_time(), time.perf_counter()
             result = call()
@@ -61,8 +69,8 @@ def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int, warm_ups
 
 
 def ratios(times: Times, name: str, against: str) -> list[float]:
-    """How much faster `name` was than `against` in each round."""
-    return [other / own for own, other in zip(times[name], times[against], strict=True)]
+    """How much faster `name` was than `against` in each round that both were in: the first ones."""
+    return [other / own for own, other in zip(times[name], times[against], strict=False)]
 
 
 def ratio(times: Times, name: str, against: str) -> float:

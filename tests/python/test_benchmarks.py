@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -182,9 +183,31 @@ def test_every_round_begins_with_another_side() -> None:
     assert all(len(run.seconds) == len(run.processor_seconds) == 2 for run in runs.values())
 
 
+def test_a_slow_side_leaves_the_last_rounds_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    clock = SimpleNamespace(perf_counter=lambda: now, process_time=lambda: now)
+    monkeypatch.setattr(TIMING, "time", clock)
+
+    def side(seconds: float) -> Callable[[int], Callable[[], None]]:
+        def call() -> None:
+            nonlocal now
+            now += seconds
+
+        return lambda _: call
+
+    sides = {"quick": side(1.0), "slow": side(6.0), "reference": side(20.0)}
+    runs = TIMING.in_turn(sides, rounds=4, budget=10, always={"reference"})
+    assert {name: run.seconds for name, run in runs.items()} == {
+        "quick": [1.0] * 4,
+        "slow": [6.0] * 2,
+        "reference": [20.0] * 4,
+    }
+
+
 def test_a_ratio_is_one_of_the_same_round() -> None:
-    times = {"a": [1.0, 2.0, 4.0], "b": [2.0, 6.0, 4.0]}
+    times = {"a": [1.0, 2.0, 4.0], "b": [2.0, 6.0, 4.0], "slow": [5.0]}
     assert TIMING.ratios(times, "a", "b") == [2.0, 3.0, 1.0]
+    assert TIMING.ratios(times, "a", "slow") == [5.0]
     # The rounds' ratios are 3, 1 and 1; the ratio of the medians would be 3.
     assert TIMING.ratio({"a": [1.0, 10.0, 1.0], "b": [3.0, 10.0, 1.0]}, "a", "b") == 1.0
 

@@ -39,7 +39,7 @@ def value(found: dict[Any, float], name: str, **labels: str) -> float:
 
 
 def samples_at_rest(server: Server) -> dict[Any, float]:
-    """The numbers when nobody but this question is there: the server learns that a client hung up after the client did."""
+    """The numbers when nobody else is there: the server learns that a client hung up after the client did."""
     deadline = time.monotonic() + 20
     while True:
         found = samples(server)
