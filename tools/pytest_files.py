@@ -7,7 +7,8 @@ without a failure, and nothing changed until then. They are remembered one by on
 which tests failed goes on where it was. A run that ended in any other way, killed or crashed, was not one: nothing of
 it is remembered. AGAIN=1 in the environment runs all files. Exit status: pytest's.
 
-Tests of the service run beside all others, in a process of their own; what that one prints comes at the end.
+Files that wait more than they compute run beside all others, in processes of their own; what those print comes at the
+end.
 """
 
 from __future__ import annotations
@@ -22,8 +23,23 @@ import pytest
 from step import Passed, run
 
 ROOT = Path(__file__).resolve().parents[1]
-# Tests of a service: each starts one, and waits for it more than it computes.
-WAITING = "tests/python/test_serve_*.py"
+# Run side by side, with all other files as one more. Tests of a service: each starts one, and waits for it. Tests of
+# processes: each starts some, one after the other, and most of the time of those is their start.
+LANES = {
+    "serve": ("serve_*",),
+    "processes": (
+        "bench*",
+        "faults_*",
+        "fork_*",
+        "hub_*",
+        "interrupt",
+        "memory",
+        "peers",
+        "*provider*",
+        "resuming",
+        "stress",
+    ),
+}
 # Of pytest.
 FAILED, INTERRUPTED, NO_TESTS = 1, 2, 5
 
@@ -101,12 +117,15 @@ def session(passed: Passed, arguments: list[str]) -> int:
 
 
 def lanes(arguments: list[str]) -> dict[str, list[str]]:
-    """What runs side by side, by name, with its arguments: tests that wait for a service, and all others."""
-    waiting = [path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob(WAITING))]
-    if not waiting:
-        return {"pytest-files": arguments}
-    others = [f"--ignore={path}" for path in waiting]
-    return {"pytest-files": [*arguments, *others], "pytest-files-serve": [*arguments, *waiting]}
+    """What runs side by side, by name, with its arguments; the first has all files that are in no other."""
+    found = {"pytest-files": list(arguments)}
+    for name, patterns in LANES.items():
+        paths = sorted({path for pattern in patterns for path in ROOT.glob(f"tests/python/test_{pattern}.py")})
+        files = [path.relative_to(ROOT).as_posix() for path in paths]
+        if files:
+            found["pytest-files"] += [f"--ignore={file}" for file in files]
+            found[f"pytest-files-{name}"] = [*arguments, *files]
+    return found
 
 
 def remember(passed: Passed, status: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from peer.side import Rows, Side, normalized
@@ -16,6 +17,9 @@ class Program(Side):
         super().__init__(settings)
         from infinity_emb import EngineArgs, SyncEngineArray
 
+        if settings["engine"] == "optimum":
+            # infinity itself says only that it is not there, whatever keeps it from being imported.
+            import_module("optimum.onnxruntime.modeling_ort")
         self.folder = settings["folder"]
         options: dict[str, Any] = {} if self.batch is None else {"batch_size": self.batch}
         arguments = EngineArgs(

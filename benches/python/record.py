@@ -105,7 +105,7 @@ def write(
     values = {
         "step": step,
         "command": command,
-        "commit": commit(),
+        "commit": measured_commit(),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "machine": machine(),
         "versions": {**own_versions(), **(versions or {})},
@@ -166,6 +166,11 @@ def commit() -> str:
     return UNKNOWN if not found else f"{found}+changes" if changes else found
 
 
+def measured_commit() -> str:
+    """The commit that this process was started from, with "+changes" where the sources have changed since."""
+    return STARTED_FROM if commit() == STARTED_FROM else f"{STARTED_FROM.removesuffix('+changes')}+changes"
+
+
 def machine() -> dict[str, Any]:
     """Facts about this machine that figures depend on, and none that tell whose it is."""
     facts = _processor_facts()
@@ -220,3 +225,7 @@ def _said_by(*command: str) -> str:
     except OSError:
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+# Asked when a step starts: what it has loaded is of then, whatever is committed while it measures.
+STARTED_FROM = commit()
