@@ -166,6 +166,6 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
         pytest.skip("there is no systemd-analyze here")
     # It looks whether the programs are there.
     unit_file = tmp_path / "oxembed.service"
-    unit_file.write_text(text.replace("/opt/oxembed/bin/oxembed", sys.executable))
+    unit_file.write_text(text.replace("/opt/oxembed/bin/oxembed", f'"{sys.executable}"'))
     done = subprocess.run([analyze, "verify", str(unit_file)], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
