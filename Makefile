@@ -139,7 +139,7 @@ setup: .make/tools .make/package ## make .venv with all tools and the package, b
 # group `dev`, of which the demonstration needs nothing.
 .make/package: .make/maturin pyproject.toml locks/package.txt $(RUST_SOURCES)
 	@$(if $(UNLOCKED),,$(call INSTALL,package))
-	@echo 'Building the package (the first time, about two minutes on two cores)'
+	@echo 'Building the package (the first time, about four minutes on two cores)'
 	@PIP_QUIET=1 VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop --release $(LOCKED) --group build
 	@touch $@
 
@@ -575,7 +575,7 @@ check-release: ## is TAG=v1.2.3 the version in Cargo.toml, and does CHANGELOG.md
 # ONNX=path/to/all-MiniLM-L6-v2/onnx/model.onnx names torch's export, which the Python programs that oxembed is compared
 # with then run; otherwise they run the graph that oxembed exports. STEPS=limit,peers runs these alone.
 .PHONY: bench
-bench: .make/tools .make/package ## measure everything, in 45 minutes; goes on where it was; STEPS=limit,peers
+bench: .make/tools .make/package ## measure everything, in 40 minutes; goes on where it was; STEPS=limit,peers
 	@$(if $(ONNX),ONNX="$(abspath $(ONNX))") $(RUN_PYTHON) benches/python/steps.py $(if $(STEPS),--only "$(STEPS)")
 
 .PHONY: bench-million

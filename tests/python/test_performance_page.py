@@ -60,6 +60,9 @@ def test_pictures_are_readable_on_light_and_dark_pages() -> None:
         assert "/home/" not in text
 
 
+OURS = ("oxembed", "onnxruntime", "onnxruntime,")
+
+
 def test_figures_of_the_readme_are_the_measured_ones() -> None:
     peers = {row["name"]: row for row in measured("peers")["rows"] if row["failure"] is None}
     slow = {name: row["times_as_slow"]["median"] for name, row in peers.items()}
@@ -69,12 +72,15 @@ def test_figures_of_the_readme_are_the_measured_ones() -> None:
     one = measured("latency")["workloads"]["one text"]["sides"]["oxembed"]
     start = measured("cold_start")["sides"]["oxembed"]["process_ms"]["median"]
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    fastest = "sentence-transformers ONNX"
+    # What is called onnxruntime is no package, but what a user of one would write.
+    others = [name for name, row in peers.items() if row["kind"] == "float32" and name.split()[0] not in OURS]
+    fastest = min(others, key=slow.__getitem__)
     for sentence in (
         f"{slow[fastest]:.1f} times as fast as the fastest other package",
         f"in int8, {int(rate['oxembed int8'] / rate[fastest])} times",
         f"sentence-transformers takes {slow['sentence-transformers']:.2f} times as long",
-        f"(its ONNX backend {slow[fastest]:.2f}), fastembed's defaults {slow['fastembed']:.1f}",
+        f"(with OpenVINO {slow['sentence-transformers OpenVINO f32, careful']:.2f}, "
+        f"with ONNX {slow['sentence-transformers ONNX']:.2f}), fastembed's defaults {slow['fastembed']:.1f}",
         f"as most people write it, it takes {naive:.1f} times as long",
         f"One text: {one['p50_ms']:.1f} ms",
         f"as a whole process: {start / 1000:.2f} s",
