@@ -130,7 +130,7 @@ impl ModelSet {
             dimension = info.dimension,
             provider = info.provider,
             dtype = info.dtype,
-            bytes = served.share.bytes,
+            bytes = self.settings.wants_memory().then_some(served.share.bytes),
             hash = served.hash,
             "loaded"
         );

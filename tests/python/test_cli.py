@@ -99,6 +99,17 @@ def test_embed_default_model() -> None:
     np.testing.assert_array_equal(vectors_of(done.stdout), Embedder().encode(["hello"]))
 
 
+def test_a_file_that_is_named_as_a_text_is_told(small: Embedder, texts_file: Path) -> None:
+    texts = ["a text", str(texts_file), "x" * 10_000, str(texts_file.parent)]
+    done = run("embed", *texts, "--model", MODEL)
+    assert done.returncode == 0
+    np.testing.assert_array_equal(vectors_of(done.stdout), small.encode(texts))
+    told = [line for line in done.stderr.splitlines() if "--input" in line]
+    assert told == [
+        f"oxembed: {str(texts_file)!r} is embedded as a text; for the lines of the file: --input {texts_file}"
+    ]
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".jsonl", ".csv", ".NPY"])
 def test_embed_file_to_file(texts_file: Path, golden: Golden, tmp_path: Path, suffix: str) -> None:
     output = tmp_path / f"vectors{suffix}"

@@ -161,6 +161,16 @@ def test_who_leaves_is_counted() -> None:
     assert value(found, "oxembed_http_requests_total", **left) == 1
 
 
+@pytest.mark.parametrize("limit", [(), ("--memory-limit-bytes", "4000000000")], ids=["uncounted", "counted"])
+def test_the_memory_of_a_model_is_told_where_it_is_counted(limit: tuple[str, ...]) -> None:
+    with serving("--provider", "cpu", "--log-format", "json", *limit, variables={"OXEMBED_LOG": "info"}) as server:
+        rows = [json.loads(line) for line in list(server.log) if line.startswith("{")]
+        (loaded,) = [row for row in rows if row.get("fields", row).get("message") == "loaded"]
+    fields = loaded.get("fields", loaded)
+    assert ("bytes" in fields) == bool(limit), loaded
+    assert fields.get("bytes", 1 << 30) > 40 << 20
+
+
 def test_ids(server: Server) -> None:
     assert with_id(server, "mine-1") == "mine-1"
     made = {with_id(server, None) for _ in range(5)} | {with_id(server, "x" * 200), with_id(server, "a b")}

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, cast
 
 from oxembed._commands.console import byte_progress, is_terminal, load_model, open_lines, vector_options
@@ -38,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         writer = stack.enter_context(open_writer(output, empty.shape[1], empty.dtype))
         if lines is None:
             texts = cast("list[str]", arguments.texts)
+            _tell_of_files(texts)
             writer.write(texts, encode(texts))
             return 0
         show = arguments.output is not None or not is_terminal(sys.stdout)
@@ -49,6 +52,19 @@ def run(arguments: argparse.Namespace) -> int:
                 bar.update(lines.bytes_read - shown)
                 shown = lines.bytes_read
     return 0
+
+
+def _tell_of_files(texts: list[str]) -> None:
+    """Say of texts that are names of files that the names were embedded: few people mean that."""
+    for text in texts:
+        try:
+            is_file = Path(text).is_file()
+        except (OSError, ValueError):  # longer than a name may be, or with a null character in it
+            is_file = False
+        if is_file:
+            sys.stderr.write(
+                f"oxembed: {text!r} is embedded as a text; for the lines of the file: --input {quote(text)}\n"
+            )
 
 
 def _embedded(
