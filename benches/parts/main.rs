@@ -15,7 +15,7 @@ use std::time::Duration;
 use criterion::Criterion;
 
 fn main() {
-    // All of it takes about three minutes on two cores; the defaults take twelve, half of them in drawing samples again.
+    // All of it takes about three minutes on two cores; with 4 seconds, 50 samples and all resamples it took seven.
     let criterion = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import time
@@ -18,7 +19,7 @@ from peers_catalogue import ANOTHER, LOWER, OXEMBED, OXEMBED_INT8, REFERENCES, R
 from peers_environment import Environments, PeerError
 from peers_models import MODULES, Models
 from peers_process import PeerProcess, clean_environment
-from record import summary
+from record import ROOT, summary
 from timing import percentiles
 
 # Below this a peer's float32 is not the same arithmetic on the same model: its speed is no comparison.
@@ -63,7 +64,8 @@ class Side:
 
     def fail(self, error: PeerError) -> None:
         """Nothing more is asked of it."""
-        self.failure = str(error)
+        # It is published, and where the repository lies on a machine is of no interest elsewhere.
+        self.failure = str(error).replace(f"{ROOT}{os.sep}", "")
         sys.stderr.write(f"{self.row.name}: {error}\n")
         if self.process is not None:
             self.process.kill()

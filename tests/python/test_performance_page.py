@@ -60,6 +60,12 @@ def test_pictures_are_readable_on_light_and_dark_pages() -> None:
         assert "/home/" not in text
 
 
+def test_what_is_published_names_no_folder_of_the_machine() -> None:
+    for file in [ROOT / "docs" / "performance.md", *(ROOT / "docs" / "measurements").glob("*.json")]:
+        found = re.search(r"/(tmp|root|home|work)/\S*", file.read_text(encoding="utf-8"))
+        assert found is None, f"{file.name}: {found}"
+
+
 OURS = ("oxembed", "onnxruntime", "onnxruntime,")
 
 
