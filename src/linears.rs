@@ -79,7 +79,7 @@ fn size(dimension: i64) -> Option<usize> {
 /// # fn main() -> oxembed::Result<()> {
 /// use std::time::Duration;
 /// let shape = oxembed::linears::LinearShape { inputs: 64, outputs: 128, layers: 1 };
-/// assert!(oxembed::linears::products_per_second(None, shape, 32, 2, Duration::from_millis(20))? > 1e6);
+/// assert!(oxembed::linears::products_per_second(None, shape, 32, 2, Duration::from_millis(20))? > 1e4);
 /// # Ok(())
 /// # }
 /// ```

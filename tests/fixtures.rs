@@ -6,11 +6,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use ndarray::{Array2, ArrayView1, s};
 use ndarray_npy::NpzReader;
@@ -297,11 +299,10 @@ async fn normalize_is_what_the_request_says() {
 async fn a_dropped_request_harms_nobody() {
     let (provider, name) = provider(2048);
     let many = || BatchEmbeddingRequest::new(&name, (0..500).map(|number| format!("text {number}")).collect());
-    let (dropped, request) = (provider.clone(), many());
-    let task = tokio::spawn(async move { dropped.embed_batch(request).await });
-    tokio::task::yield_now().await;
-    task.abort();
-    assert!(task.await.is_err_and(|error| error.is_cancelled()));
+    // Begun and dropped here, as where a task is aborted: a task may be done before somebody aborts it.
+    let mut dropped = provider.embed_batch(many());
+    let begun = poll_fn(|context| Poll::Ready(dropped.as_mut().poll(context))).await;
+    drop((begun, dropped));
     let one = provider.embed_batch(BatchEmbeddingRequest::new(&name, owned(&["text 3"]))).await.unwrap();
     let all = provider.embed_batch(many()).await.unwrap();
     assert_eq!(row_bits(&one.embeddings, 0), row_bits(&all.embeddings, 3));
@@ -312,17 +313,19 @@ fn a_call_is_cancelled_by_its_watch() {
     let embedder = Embedder::load(embedded()).unwrap();
     let texts: Vec<String> = (0..4000).map(|number| format!("{number} {}", "a longer text ".repeat(20))).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    let mut asked = None;
+    let mut asked = 0;
     let outcome = embedder.encode_watched(&texts, &plain(), &mut |done| {
         if done < 1 {
             return ControlFlow::Continue(());
         }
-        asked.get_or_insert_with(Instant::now);
+        asked += 1;
         ControlFlow::Break(())
     });
     assert!(matches!(outcome, Err(EmbeddingError::Cancelled)), "{outcome:?}");
-    let waited = asked.unwrap().elapsed();
-    assert!(waited < Duration::from_secs(1), "{waited:?}");
+    assert_eq!(asked, 1, "who gave up is not asked again");
+    // Not how long it took, as this thread may be stopped: the other texts, tens of seconds of work, were given up.
+    let tokens = embedder.stages().tokens;
+    assert!(tokens > 0 && tokens < 4000 * 60, "{tokens} tokens");
     assert_eq!(embedder.encode(&["afterwards"], &plain()).unwrap().vectors.dim(), (1, 384));
 }
 

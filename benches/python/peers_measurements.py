@@ -20,7 +20,7 @@ from peers_environment import Environments, PeerError
 from peers_models import MODULES, Models
 from peers_process import PeerProcess, clean_environment
 from record import ROOT, summary
-from timing import percentiles
+from timing import in_rounds, percentiles
 
 # Below this a peer's float32 is not the same arithmetic on the same model: its speed is no comparison.
 SMALLEST_COSINE = 0.999
@@ -90,13 +90,10 @@ class Measurement:
         try:
             for side in sides:
                 self._start(side)
-            for number in range(self.work.rounds):
+            for number, turns in in_rounds(sides, self.work.rounds, self._has_enough):
                 sys.stderr.write(f"round {number + 1} of {self.work.rounds} ...\n")
-                # Each round begins with another peer, so that none is always after the same one.
-                first = number % len(sides)
-                for side in sides[first:] + sides[:first]:
-                    if not self._has_enough(side):
-                        self._turn(side, self._round, number)
+                for side in turns:
+                    self._turn(side, self._round, number)
             for side in sides:
                 self._turn(side, self._finish)
         finally:

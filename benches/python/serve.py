@@ -18,7 +18,6 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from record import summary
 from serve_load import built, load, write_bodies
 from serve_report import TARGETS
 from serve_sides import MODEL_NAME, Plan, Server, ServerError, plans
+from timing import in_rounds
 
 from oxembed import Embedder
 from oxembed._arguments.model import positive
@@ -126,6 +126,10 @@ class Measurement:
         except PeerError as error:
             self.give_up(server.name, error)
 
+    def is_out(self, side: Server | None) -> bool:
+        """Whether a server was given up; the library is none."""
+        return side is not None and side.name in self.failed
+
     def give_up(self, name: str, error: PeerError) -> None:
         """Nothing more is asked of a server."""
         sys.stderr.write(f"{name}: {error}\n")
@@ -160,13 +164,11 @@ class Measurement:
             self.starts(next(plan for plan in chosen if plan.name == OWN))
             for plan in chosen:
                 self.start(plan)
-            for number in range(self.arguments.rounds):
+            sides = (None, *self.servers.values())
+            for number, turns in in_rounds(sides, self.arguments.rounds, self.is_out):
                 sys.stderr.write(f"round {number + 1} of {self.arguments.rounds} ...\n")
-                turns: list[Callable[[], None]] = [self.library]
-                turns += [lambda server=server: self.turn(server) for server in self.servers.values()]  # type: ignore[misc]
-                first = number % len(turns)
-                for turn in turns[first:] + turns[:first]:
-                    turn()
+                for side in turns:
+                    self.library() if side is None else self.turn(side)
         finally:
             for server in self.servers.values():
                 server.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 
 Times = dict[str, list[float]]
 Result = TypeVar("Result")
+Side = TypeVar("Side")
 
 
 @dataclass
@@ -22,6 +23,19 @@ class Runs(Generic[Result]):
     seconds: list[float] = field(default_factory=list)
     processor_seconds: list[float] = field(default_factory=list)
     results: list[Result] = field(default_factory=list)
+
+
+def in_rounds(
+    sides: Sequence[Side], rounds: int, has_enough: Callable[[Side], bool], warm_ups: int = 0
+) -> Iterator[tuple[int, Iterator[Side]]]:
+    """The number of each round, those that do not count below zero, with the sides in the order of their turns.
+
+    Every round begins with another side, so that none always follows the same one. Who `has_enough` when its turn comes
+    has none.
+    """
+    for number in range(-warm_ups, rounds):
+        first = number % len(sides)
+        yield number, (side for side in (*sides[first:], *sides[:first]) if not has_enough(side))
 
 
 def in_turn(
@@ -34,16 +48,16 @@ def in_turn(
     """Runs of each side, one after the other in every round, after `warm_ups` rounds that do not count.
 
     A side is given the number of the round and makes ready, which is not timed; what it returns is called, which is.
-    Every round begins with another side, so that none always follows the same one. A side whose rounds have taken more
-    than `budget` seconds is in no more of them, except those in `always`, with which the others are compared.
+    A side whose rounds have taken more than `budget` seconds is in no more of them, but for those in `always`, with
+    which the others are compared.
     """
     runs: dict[str, Runs[Result]] = {name: Runs() for name in sides}
-    names = list(sides)
-    for number in range(-warm_ups, rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            if name not in always and sum(runs[name].seconds) > budget:
-                continue
+
+    def has_enough(name: str) -> bool:
+        return name not in always and sum(runs[name].seconds) > budget
+
+    for number, turns in in_rounds(list(sides), rounds, has_enough, warm_ups):
+        for name in turns:
             call = sides[name](number)
             processor, start = time.process_time(), time.perf_counter()
             result = call()

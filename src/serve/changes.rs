@@ -154,6 +154,7 @@ impl ModelSet {
             embedder: loaded.embedder,
             since: now(),
             admission: Arc::new(Admission::new(self.settings.max_queued_inputs)),
+            tokenizing: Arc::new(Admission::new(self.settings.max_queued_inputs)),
             max_inputs: self.settings.max_inputs,
             timeout: self.settings.timeout,
             hash: loaded.hash,

@@ -1,6 +1,7 @@
 //! Sockets: who may connect for how long, HTTP/1 and HTTP/2 told apart, and an end that lets requests finish.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -114,7 +115,12 @@ impl Listener {
                 match answer(stream, acceptor, router, &settings, &draining).await {
                     Ok(None) => {}
                     Ok(Some(reason)) => open.0.closed(reason.name()),
-                    Err(error) => tracing::debug!(%error, "a connection ended early"),
+                    Err(error) => {
+                        if is_malformed(&error) {
+                            open.0.closed("malformed");
+                        }
+                        tracing::debug!(%error, "a connection ended early");
+                    }
                 }
             });
         }
@@ -147,6 +153,18 @@ impl Drop for Open {
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whether what the client sent broke the rules of TLS or HTTP; it may as well just have ended.
+fn is_malformed(error: &Error) -> bool {
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // So rustls tells what it does not understand.
+        return error.kind() == io::ErrorKind::InvalidData;
+    }
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| {
+        let http2 = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+        error.is_parse() || http2.is_some_and(|error| !error.is_io() && !error.is_remote())
+    })
+}
 
 /// Why it was closed on the client, if it was.
 async fn answer(

@@ -117,7 +117,7 @@ impl<C: Copy + Eq + Hash> Buckets<C> {
     /// afterwards.
     ///
     /// # Errors
-    /// How long it takes until there is enough.
+    /// How long it takes until there is enough, and for one at least: who comes back asks for something.
     fn take(&self, client: C, amount: f64, now: Instant) -> Result<(), Duration> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if clients.buckets.len() >= clients.next_look {
@@ -128,9 +128,11 @@ impl<C: Copy + Eq + Hash> Buckets<C> {
         let level = self.level(bucket, now);
         let needed = amount.min(self.capacity);
         if level < needed {
-            return Err(Duration::try_from_secs_f64((needed - level) / self.per_second).unwrap_or(Duration::MAX));
+            let missing = needed.max(1.0) - level;
+            return Err(Duration::try_from_secs_f64(missing / self.per_second).unwrap_or(Duration::MAX));
         }
-        *bucket = Bucket { level: level - amount, at: now };
+        // Another may have been here whose clock was read later: what flowed in until then has done so once.
+        *bucket = Bucket { level: level - amount, at: now.max(bucket.at) };
         Ok(())
     }
 
@@ -177,24 +179,36 @@ mod tests {
 
     #[test]
     fn each_client_has_a_bucket_of_its_own() {
-        let settings = Settings { requests_per_second: Some(1.0), ..Settings::default() };
+        // So slow that nothing flows in, however long this thread is stopped between two lines.
+        let settings = Settings { requests_per_second: Some(0.001), ..Settings::default() };
         let limits = RateLimits::new(&settings);
         limits.enter(Client::Key(0)).unwrap();
         let failure = limits.enter(Client::Key(0)).unwrap_err();
         assert_eq!(failure.status, 429);
-        assert!(failure.retry_after.unwrap() <= Duration::from_secs(1));
+        assert!(failure.retry_after.unwrap() <= Duration::from_secs(1000));
         limits.enter(Client::Key(1)).unwrap();
     }
 
     #[test]
     fn a_request_larger_than_the_bucket_is_paid_for_afterwards() {
-        let settings = Settings { inputs_per_second: Some(10.0), ..Settings::default() };
+        let settings = Settings { inputs_per_second: Some(0.01), ..Settings::default() };
         let limits = RateLimits::new(&settings);
         let client = Client::at(IpAddr::from([127, 0, 0, 1]));
         limits.take_inputs(client, 100).unwrap();
         let failure = limits.enter(client).unwrap_err();
-        assert!(failure.retry_after.unwrap() > Duration::from_secs(8));
-        assert!(failure.message.contains("10 inputs per second"), "{}", failure.message);
+        // What flows in while this thread is stopped is no thousandth of it.
+        assert!(failure.retry_after.unwrap() > Duration::from_secs(9500));
+        assert!(failure.message.contains("0.01 inputs per second"), "{}", failure.message);
+    }
+
+    #[test]
+    fn who_comes_back_when_told_is_let_in_with_an_input() {
+        let buckets = Buckets::new(10.0);
+        let start = Instant::now();
+        buckets.take((), 100.0, start).unwrap();
+        let wait = buckets.take((), 0.0, start).unwrap_err();
+        buckets.take((), 0.0, start + wait).unwrap();
+        buckets.take((), 1.0, start + wait + Duration::from_micros(1)).unwrap();
     }
 
     #[test]

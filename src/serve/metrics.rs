@@ -163,7 +163,7 @@ impl Metrics {
         own.register("requests_in_flight", "Requests that are being answered", self.in_flight.clone());
         own.register("connections", "Connections that are open", self.connections.clone());
         own.register("accepted_connections", "Connections that there ever were", self.accepted.clone());
-        let help = "Connections that were closed on clients, by why: slow head, idle, not reading";
+        let help = "Connections that were closed on clients, by why: slow head, idle, not reading, malformed";
         own.register("closed_connections", help, self.closed.clone());
         self
     }

@@ -1,4 +1,7 @@
+use std::future::poll_fn;
 use std::path::{Path, PathBuf};
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use super::super::changes::ModelChange;
 use super::super::settings::ModelSetting;
@@ -134,7 +137,10 @@ async fn a_model_that_does_not_load_again_is_said_and_tried_again() {
 async fn a_load_goes_on_when_nobody_waits_any_more() {
     let set = set(|settings| settings.timeout = std::time::Duration::from_nanos(1)).await;
     drop(set.slot(Some("two")).unwrap().take());
+    // Else a load may be done before this thread sees that the time is over.
+    let changing = set.changing.lock().await;
     assert_eq!(set.get(Some("two")).await.unwrap_err().status, 504);
+    drop(changing);
     let deadline = std::time::Instant::now() + std::time::Duration::from_mins(1);
     while set.all().len() < 2 {
         assert!(std::time::Instant::now() < deadline);
@@ -197,4 +203,40 @@ async fn with_a_cache_everything_is_as_without() {
         }
     }
     assert!(refused > 0);
+}
+
+#[tokio::test]
+async fn texts_to_be_tokenized_have_room_of_their_own() {
+    let set = set(|settings| settings.max_queued_inputs = 10).await;
+    let served = set.get(None).await.unwrap();
+    let tokenize = |count| served.tokenize(vec!["a text".to_owned(); count], None, true);
+    // Whoever embeds does not keep them out.
+    let _embedding = served.admission.enter(10).unwrap();
+    assert_eq!(tokenize(2).await.unwrap().len(), 2);
+    let others = served.tokenizing.enter(9).unwrap();
+    let failure = tokenize(2).await.unwrap_err();
+    assert_eq!(failure.status, 429);
+    assert!(failure.retry_after.is_some());
+    drop(others);
+    assert_eq!(tokenize(10).await.unwrap().len(), 10);
+    assert_eq!(served.tokenizing.inside(), 0);
+}
+
+#[tokio::test]
+async fn tokenizing_ends_with_its_time_or_when_the_client_leaves() {
+    const PATIENCE: Duration = Duration::from_mins(1);
+    let set = set(|settings| (settings.timeout, settings.max_inputs) = (Duration::from_millis(100), 3000)).await;
+    let served = set.get(None).await.unwrap();
+    // Minutes of work, of which a text takes the twentieth part of a second.
+    let texts = || vec!["some words ".repeat(3000); 3000];
+    let started = Instant::now();
+    assert_eq!(served.tokenize(texts(), None, true).await.unwrap_err().status, 504);
+    // Begun and dropped.
+    let mut left = Box::pin(served.tokenize(texts(), None, true));
+    assert!(poll_fn(|context| Poll::Ready(left.as_mut().poll(context))).await.is_pending());
+    drop(left);
+    while served.tokenizing.inside() > 0 {
+        assert!(started.elapsed() < PATIENCE, "nobody waits for it, and it goes on");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

@@ -402,11 +402,11 @@ mod tests {
         let (moment, why) = activity.next().unwrap();
         assert_eq!(why, Impatience::NotReading);
         assert!(moment <= Instant::now() + 5 * SECOND);
-        // A ping is no part of an answer; a part of one is.
-        activity.wrote(&Poll::Ready(Ok(17)), start + 4 * SECOND);
+        // A ping is no part of an answer; a part of one is. Later than now, however long this thread was stopped above.
+        activity.wrote(&Poll::Ready(Ok(17)), start + 1000 * SECOND);
         assert_eq!(activity.next().unwrap().0, moment);
-        activity.wrote(&Poll::Ready(Ok(16_384)), start + 4 * SECOND);
-        assert_eq!(activity.next(), Some((start + 9 * SECOND, Impatience::NotReading)));
+        activity.wrote(&Poll::Ready(Ok(16_384)), start + 1000 * SECOND);
+        assert_eq!(activity.next(), Some((start + 1005 * SECOND, Impatience::NotReading)));
         // A stream whose next part is not there yet may wait for ever.
         running.offers(false);
         assert_eq!(activity.next(), None);

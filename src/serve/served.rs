@@ -59,6 +59,8 @@ pub(crate) struct Served {
     pub name: String,
     pub embedder: Embedder,
     pub admission: Arc<Admission>,
+    /// The same for texts that are to be tokenized and no more: quickly done, they do not wait for those that are embedded.
+    pub(super) tokenizing: Arc<Admission>,
     /// When it was loaded, in seconds since 1970.
     pub since: u64,
     /// Most inputs of one request.
@@ -106,7 +108,7 @@ impl Served {
     /// The tokens of each text, not truncated; with special ones or without.
     ///
     /// # Errors
-    /// Too many texts, an unknown prompt, what the tokenizer says.
+    /// Too many texts, no room or no time, an unknown prompt, what the tokenizer says.
     pub async fn tokenize(
         &self,
         texts: Vec<String>,
@@ -114,16 +116,24 @@ impl Served {
         special: bool,
     ) -> Result<Vec<Vec<DescribedToken>>, Failure> {
         self.check_count(texts.len())?;
+        let admitted = self.tokenizing.enter(texts.len())?;
         let embedder = self.embedder.clone();
-        let tokens = tokio::task::spawn_blocking(move || {
+        // Gone with this future, when the client leaves or the time is over; the task looks whether it is still there.
+        let client = Arc::new(());
+        let waiting = Arc::downgrade(&client);
+        let task = tokio::task::spawn_blocking(move || {
+            // Until the work is really at its end.
+            let _admitted = admitted;
             let options = EncodeOptions { prompt_name, ..EncodeOptions::default() };
             let model = embedder.model();
             let prompt = model.prompt(&options)?.unwrap_or_default();
-            let tokens = texts.iter().map(|text| model.tokenization().describe(&format!("{prompt}{text}"), special));
+            let wanted = texts.iter().take_while(|_| waiting.strong_count() > 0);
+            let tokens = wanted.map(|text| model.tokenization().describe(&format!("{prompt}{text}"), special));
             tokens.collect::<crate::Result<Vec<_>>>()
         });
-        let tokens = tokens.await.map_err(|error| EmbeddingError::internal(format!("the task was lost: {error}")));
-        Ok(tokens.and_then(|outcome| outcome)?)
+        let outcome = tokio::time::timeout(self.timeout, task).await.map_err(|_| Failure::timed_out(self.timeout))?;
+        drop(client);
+        Ok(outcome.map_err(|error| EmbeddingError::internal(format!("the task was lost: {error}")))??)
     }
 
     /// Refuses more dimensions than a vector has.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from reference.weights import read_safetensors, write_safetensors
 
 from oxembed import Embedder
@@ -85,7 +86,7 @@ def take(path: Path, key: str) -> None:
     edit(path, lambda content: {name: value for name, value in content.items() if name != key})
 
 
-def run_apart(code: str, *arguments: str, timeout: float = 20.0) -> str:
+def run_apart(code: str, *arguments: str, timeout: float = PATIENCE) -> str:
     """Runs Python in a process of its own, which a hang or a crash does not survive."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code), *arguments],

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pytest
 from hub_server import Hub, serve
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 TOLERANCE = 1e-5
+# Seconds after which what did not happen, or did not end, hangs: the CI's machines are slow, and stand still at times.
+PATIENCE = 180.0
 
 # No test reaches the real hub: a name that nobody has is looked for at a port where nobody listens.
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
@@ -34,10 +36,11 @@ os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The same examples in every CI run, so that a change fails for what it changed; others at every run by hand.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# The same examples in every CI run, so that a change fails for what it changed; others at every run by hand. How long
+# one takes, or is drawn, says how busy the machine is.
+settings.register_profile("by hand", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("by hand"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "by hand")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -110,7 +113,7 @@ def served(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 def run_python(
-    script: str, *arguments: str, timeout: float = 60, measured: bool = True
+    script: str, *arguments: str, timeout: float = PATIENCE, measured: bool = True
 ) -> subprocess.CompletedProcess[str]:
     """Run a script in a fresh interpreter, with warnings on and outside the repository's folder.
 

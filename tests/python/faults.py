@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FIXTURES, run_python
+from conftest import FIXTURES, PATIENCE, run_python
 
 FIXTURE = FIXTURES / "bert-mean-prompts"
 
@@ -57,7 +57,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="limits and file s
 on_unix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither these signals nor these limits")
 
 
-def told(script: str, *arguments: str | Path, timeout: float = 60, measured: bool = True) -> Any:
+def told(script: str, *arguments: str | Path, timeout: float = PATIENCE, measured: bool = True) -> Any:
     """What a script says with `tell`; it ends with status 0, in time, and prints nothing else."""
     done = run_python(PREAMBLE + script, *map(str, arguments), timeout=timeout, measured=measured)
     assert (done.returncode, done.stderr) == (0, ""), done.stdout + done.stderr

@@ -312,8 +312,9 @@ def serve(hub: Hub) -> Iterator[Hub]:
             server.server_close()
 
 
-def closed_port() -> str:
-    """Address of a port of this machine on which nobody listens."""
+@contextmanager
+def closed_port() -> Iterator[str]:
+    """Address of a port of this machine on which nobody listens, and which nobody else can take meanwhile."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{one.getsockname()[1]}"
+        yield f"http://127.0.0.1:{one.getsockname()[1]}"

@@ -8,16 +8,18 @@ from typing import Any
 
 import provider_plugin
 import pytest
-from conftest import run_python
+from conftest import PATIENCE, run_python
 
 PREAMBLE = """
 import sys
 sys.path.append(sys.argv[1])
-import json, os, threading, time
+import json, logging, os, threading, time
 from pathlib import Path
 import numpy as np
 from oxembed import Embedder, InferenceError, ProviderUnavailableError, providers
 from plugged import *
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # in its debug mode it warns of slow steps
 """
 
 
@@ -34,7 +36,7 @@ def environment(cache: Path | str, options: str = "", **others: str) -> dict[str
 
 
 def facts(
-    script: str, cache: Path | str, *arguments: str | Path, options: str = "", timeout: float = 60, **others: str
+    script: str, cache: Path | str, *arguments: str | Path, options: str = "", timeout: float = PATIENCE, **others: str
 ) -> Any:
     """What a script says with `tell`; it finds what `plugged` has, and its arguments from `sys.argv[2]` on."""
     with pytest.MonkeyPatch.context() as patch:

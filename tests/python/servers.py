@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -13,16 +14,21 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from conftest import PATIENCE
+
 if TYPE_CHECKING:
     from oxembed import Embedder
 
 _LISTENING = re.compile(r"listening on (https?://\S+)")
+
+# Texts of a request that takes half a minute and more: a client that leaves is the only end of it in a test.
+LARGE = 20_000
 
 
 @dataclass
@@ -45,6 +51,7 @@ class Server:
     url: str
     log: list[str] = field(default_factory=list)
     tls: ssl.SSLContext | None = None
+    reader: threading.Thread | None = None
 
     @property
     def place(self) -> str:
@@ -68,28 +75,66 @@ class Server:
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=60, context=self.tls) as response:
+            with urllib.request.urlopen(request, timeout=PATIENCE, context=self.tls) as response:
                 return Answer(response.status, dict(response.headers), response.read())
         except urllib.error.HTTPError as error:
             with error:
                 return Answer(error.code, dict(error.headers), error.read())
 
-    def wait_until_idle(self, seconds: float = 30) -> None:
-        """Until no text waits or runs, as the metrics say."""
-        deadline = time.monotonic() + seconds
-        while True:
-            lines = self.ask("/metrics").body.decode().splitlines()
-            counts = [line.split()[1] for line in lines if line.startswith("oxembed_queued_inputs{")]
-            assert counts, "there is no such metric"
-            if not any(map(float, counts)):
-                return
-            assert time.monotonic() < deadline, f"{counts} texts still wait"
-            time.sleep(0.1)
+    def metric(self, name: str) -> float:
+        """A number of `/metrics`, of all models and labels together."""
+        lines = self.ask("/metrics").body.decode().splitlines()
+        counts = [line.rsplit(" ", 1)[1] for line in lines if re.match(rf"oxembed_{name}[{{ ]", line)]
+        assert counts, f"there is no oxembed_{name}"
+        return sum(map(float, counts))
+
+    def connect(self) -> socket.socket:
+        """A connection without TLS."""
+        host, _, port = self.place.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=PATIENCE)
+
+    def wait_until_idle(self) -> None:
+        """Until no text waits or runs."""
+        wait_for(lambda: self.metric("queued_inputs") == 0, "texts still wait")
+
+    @contextmanager
+    def occupied(self) -> Iterator[socket.socket]:
+        """The default model works on more than it can do in half a minute, for a client that leaves at the end.
+
+        The server has to take so many inputs: `--max-inputs`.
+        """
+        body = json.dumps({"input": texts_of(LARGE)}).encode()
+        head = "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        with self.connect() as client:
+            client.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+            wait_for(lambda: self.metric("queued_inputs") >= LARGE, "nothing is being worked on")
+            yield client
+        self.wait_until_idle()
+
+    @contextmanager
+    def gives_up(self, requests: int = 1) -> Iterator[None]:
+        """So many requests of `LARGE` texts that begin here are not worked on to their end."""
+        before = self.metric("batch_tokens_total")
+        yield
+        self.wait_until_idle()
+        # The shortest of the texts has five tokens, and all have more than three times as many.
+        assert self.metric("batch_tokens_total") - before < requests * LARGE * 5, "it was computed"
 
     def stop(self) -> int:
-        """Ask it to end; its exit status."""
+        """Ask it to end, and read what it says until then; its exit status."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        status = self.process.wait(timeout=PATIENCE)
+        if self.reader is not None:
+            self.reader.join()
+        return status
+
+
+def wait_for(condition: Callable[[], bool], otherwise: str = "it did not happen") -> None:
+    """Until it is true."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -107,7 +152,7 @@ def serving(*arguments: str, variables: dict[str, str] | None = None) -> Iterato
         try:
             url = _address(process.stderr, log)
             reader.start()
-            yield Server(process, url, log)
+            yield Server(process, url, log, reader=reader)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -127,7 +172,11 @@ def _address(lines: Iterator[str], log: list[str]) -> str:
 def refused(*arguments: str) -> tuple[int, str]:
     """Exit status and message of a service that does not start."""
     done = subprocess.run(
-        [sys.executable, "-m", "oxembed", "serve", *arguments], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-m", "oxembed", "serve", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     return done.returncode, done.stderr
 

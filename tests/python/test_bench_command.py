@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, PATIENCE
 from safetensors import safe_open
 
 from oxembed import Embedder
@@ -36,7 +36,7 @@ def run(*arguments: str, folder: Path, stdin: str = "") -> subprocess.CompletedP
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
         cwd=folder,
     )
@@ -202,16 +202,15 @@ def test_ctrl_c_ends_it_and_its_processes(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     watched = psutil.Process(process.pid)
-    deadline = time.monotonic() + 60
-    while len(watched.children()) < 2 and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while len(children := watched.children()) < 2 and time.monotonic() < deadline:
         time.sleep(0.02)
-    children = watched.children()
     assert len(children) == 2, "numpy's processes, one a thread"
     time.sleep(1)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=30) == (b"", b"oxembed: interrupted\n")
+    assert process.communicate(timeout=PATIENCE) == (b"", b"oxembed: interrupted\n")
     assert process.returncode == 130
-    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert psutil.wait_procs(children, timeout=PATIENCE)[1] == []
 
 
 def test_a_process_that_ends_early_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import FIXTURES, TOLERANCE, Golden
+from conftest import FIXTURES, PATIENCE, TOLERANCE, Golden
 from numpy.typing import NDArray
 
 from oxembed import Embedder, __version__
@@ -35,7 +35,7 @@ ANIMALS = [
 
 
 def run(
-    *arguments: str, stdin: str | bytes = b"", timeout: float = 60, **environment: str
+    *arguments: str, stdin: str | bytes = b"", timeout: float = PATIENCE, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, "-m", "oxembed", *arguments],
@@ -233,7 +233,7 @@ def test_failures_say_what_happened(tmp_path: Path, texts_file: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="arguments are not bytes there")
 def test_argument_that_is_not_text() -> None:
     command = [sys.executable.encode(), b"-m", b"oxembed", b"embed", b"fine", b"\xff\xfe", b"-m", MODEL.encode()]
-    done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     assert b"surrogate" in done.stderr
@@ -285,7 +285,7 @@ def test_reader_that_goes_away(tmp_path: Path) -> None:
         with process.stdout:
             assert process.stdout.readline().startswith(b'{"index": 0')
         assert process.stderr.read() == b""
-    assert process.wait(timeout=30) == 141
+    assert process.wait(timeout=PATIENCE) == 141
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
@@ -297,12 +297,14 @@ def test_ctrl_c(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 20
-    while not any(path.suffix == ".tmp" for path in tmp_path.iterdir()) and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE
+    while not any(path.suffix == ".tmp" for path in tmp_path.iterdir()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline, "it did not begin to write"
         time.sleep(0.02)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=5)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout, stderr) == (130, b"", b"oxembed: interrupted\n")
     assert list(tmp_path.iterdir()) == [source]
 
@@ -360,7 +362,7 @@ def on_terminal(*arguments: str, columns: int = 60) -> str:
     )
     os.close(second)
     output = b""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not select.select([main], [], [], 1)[0]:
             continue
@@ -372,7 +374,7 @@ def on_terminal(*arguments: str, columns: int = 60) -> str:
             break
         output += part
     os.close(main)
-    assert process.wait(timeout=10) == 0
+    assert process.wait(timeout=PATIENCE) == 0
     lines = output.decode().replace("\r\n", "\n").split("\n")
     return "\n".join(line.rpartition("\r")[2] for line in lines)
 

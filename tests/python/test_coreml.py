@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import onnxruntime
 import pytest
-from conftest import FIXTURES, Golden, read_golden, run_python
+from conftest import FIXTURES, PATIENCE, Golden, read_golden, run_python
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
@@ -323,7 +323,7 @@ def test_a_spawned_process_has_its_own(golden: Golden, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SPAWN, encoding="utf-8")
     command = [sys.executable, str(script), str(golden.folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, env=dict(os.environ))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=dict(os.environ))
     assert (done.returncode, done.stdout.strip()) == (0, "True"), done.stderr
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import provider_plugin
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, PATIENCE
 
 import oxembed
 from oxembed import Embedder
@@ -214,7 +214,7 @@ def test_ctrl_c_ends_it(tmp_path: Path) -> None:
         assert process.stderr is not None
         first = process.stderr.readline()
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     assert first.startswith("measuring ")
     assert (process.returncode, out, err) == (130, "", "stopped; nothing was written\n")
     assert not results.exists()

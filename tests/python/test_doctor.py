@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 
 from oxembed import Diagnosis, _cache, _core, _flavours, _processors, diagnosis, doctor, runtime
 from oxembed._commands.doctor import lines
@@ -290,7 +291,7 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         [sys.executable, "-m", "oxembed", "doctor", *arguments],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE,
         env={**os.environ, **environment},
     )
 

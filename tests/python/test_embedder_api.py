@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import FIXTURES, TOLERANCE, Golden
+from conftest import FIXTURES, PATIENCE, TOLERANCE, Golden
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -560,7 +560,7 @@ def test_one_embedder_for_many_threads(small: Embedder, golden: Golden) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=PATIENCE)
     assert not any(thread.is_alive() for thread in threads)
     assert not failures
 

@@ -27,6 +27,7 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 import pytest
+from conftest import PATIENCE
 from onnx import TensorProto, helper
 from onnxruntime.tools.mobile_helpers import usability_checker
 from onnxruntime.tools.onnx_model_utils import ModelProtoWithShapeInfo, optimize_model
@@ -493,7 +494,7 @@ def test_models_without_a_graph_to_write(tmp_path: Path, empty_cache: Path) -> N
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "oxembed", "export", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, encoding="utf-8")
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, encoding="utf-8")
 
 
 def test_the_command_says_what_it_wrote(tmp_path: Path) -> None:
@@ -570,6 +571,6 @@ def test_ctrl_c(tmp_path: Path) -> None:
         assert reader.read(1)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=10)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout, stderr) == (130, b"", b"oxembed: interrupted\n")
     assert names_in(tmp_path) == []

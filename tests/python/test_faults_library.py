@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_python
+from conftest import PATIENCE, run_python
 from faults import on_linux
 
 from oxembed.runtime import find_library
@@ -46,11 +46,10 @@ LIES = {
 def refused(library: Path, *says: str) -> None:
     """Every way to need the library is refused, twice, and names the file; with another the process works."""
     script = """
-    import os, sys, time
+    import os, sys
     from oxembed import Embedder, ServiceUnavailableError
     from oxembed.runtime import load_runtime
 
-    start = time.monotonic()
     for call in (load_runtime, Embedder, Embedder):
         try:
             call()
@@ -63,7 +62,7 @@ def refused(library: Path, *says: str) -> None:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ORT_DYLIB_PATH", str(library))
-        done = run_python(script, str(find_the_true_one()), timeout=30)
+        done = run_python(script, str(find_the_true_one()))
     assert (done.returncode, done.stderr) == (0, "")
     *messages, last = done.stdout.splitlines()
     assert (len(messages), last) == (3, "(384,)")
@@ -86,7 +85,7 @@ def test_a_library_that_lies(lie: str, tmp_path: Path) -> None:
     source, says = LIES[lie]
     code, library = tmp_path / "liar.c", tmp_path / "libonnxruntime.so"
     code.write_text(source)
-    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(code)], check=True, timeout=60)
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(code)], check=True, timeout=PATIENCE)
     refused(library, says, "pip install")
 
 

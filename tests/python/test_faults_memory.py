@@ -9,6 +9,7 @@ import sys
 import textwrap
 
 import pytest
+from conftest import PATIENCE
 from faults import PREAMBLE, memory_group, on_linux, told
 
 pytestmark = on_linux
@@ -71,7 +72,7 @@ def test_loads_and_calls_under_every_limit() -> None:
         gc.collect()
     tell(tried=tried)
     """
-    tried = told(LIMITED + textwrap.dedent(script), timeout=120)["tried"]
+    tried = told(LIMITED + textwrap.dedent(script))["tried"]
     loads, calls = [load[0] for load, *_ in tried], [call[0] for _, call, *_ in tried if call]
     assert set(loads) | set(calls) <= TYPED
     assert all(same and after for *_, same, after in tried)
@@ -93,7 +94,6 @@ def test_more_than_memory_holds(texts: str, mib: int) -> None:
     embedder = model()
     assert right(embedder)
     texts = {texts}
-    start = time.monotonic()
     with limited({mib}):
         found = outcome(lambda: embedder.encode(texts))
     tell(found=found, next=right(embedder))
@@ -114,9 +114,8 @@ def test_a_long_stream_in_a_group_with_little_memory() -> None:
     """
     with memory_group(300) as processes:
         command = [sys.executable, "-c", PREAMBLE + textwrap.dedent(script), str(processes)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=120, check=False, env={**os.environ, "PYTHONUTF8": "1"}
-        )
+        environment = {**os.environ, "PYTHONUTF8": "1"}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert (found["rows"], found["right"]) == (found["texts"], True)

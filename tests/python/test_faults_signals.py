@@ -28,7 +28,7 @@ def handler(number, _):
         raise Stop(number)
 
 logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # in its debug mode it tells of slow steps
-seen, wanted = [], 1
+seen, wanted, begun = [], 1, threading.Event()
 embedder = model()
 before = embedder.encode("the same")
 words = "a text of some words that is one of very many "
@@ -37,15 +37,25 @@ many = [words * (1 + number % 5) + str(number) for number in range(300_000)]
 def interrupted():
     "What came of a call that a signal is sent into."
     try:
+        begun.set()
         CALL
     except Stop as error:
         return error.args[0]
     return "came to its end"
+
+def later(number, seconds):
+    "Sends a signal so long after the call has begun: one that came before would be raised where nobody expects it."
+    begun.clear()
+    def send():
+        begun.wait()
+        time.sleep(seconds)
+        os.kill(os.getpid(), number)
+    threading.Thread(target=send).start()
 """
 
 
-def said(call: str, script: str, timeout: float = 60) -> Any:
-    return told(SCRIPT.replace("CALL", CALLS[call]) + textwrap.dedent(script), call, timeout=timeout)
+def said(call: str, script: str) -> Any:
+    return told(SCRIPT.replace("CALL", CALLS[call]) + textwrap.dedent(script), call)
 
 
 @pytest.mark.parametrize("call", ["encode", "encode_iter", "count_tokens"])
@@ -56,7 +66,7 @@ def test_a_handler_that_raises(call: str) -> None:
     for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGCHLD):
         seen.clear()
         signal.signal(number, handler)
-        threading.Timer(0.3, lambda number=number: os.kill(os.getpid(), number)).start()
+        later(number, 0.3)
         found.append(interrupted() == number)
     tell(found=found, same=bool((embedder.encode("the same") == before).all()))
     """
@@ -140,7 +150,6 @@ def test_aencode(number: str) -> None:
         task = asyncio.ensure_future(embedder.aencode(many))
         loop.add_signal_handler(signal.{number}, task.cancel)
         loop.call_later(0.5, os.kill, os.getpid(), signal.{number})
-        start = time.monotonic()
         try:
             await task
             found = "rows"
@@ -157,9 +166,14 @@ def test_aencode(number: str) -> None:
 def test_ctrl_c_in_asyncio_run() -> None:
     script = """
     import asyncio
-    threading.Timer(0.5, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+
+    async def work():
+        begun.set()
+        await embedder.aencode(many)
+
+    later(signal.SIGINT, 0.5)
     try:
-        asyncio.run(embedder.aencode(many))
+        asyncio.run(work())
         found = "rows"
     except KeyboardInterrupt:
         found = "interrupted"
@@ -177,7 +191,7 @@ def test_a_signal_beside_threads_with_calls() -> None:
     threads = [threading.Thread(target=lambda: rows.append(embedder.encode(many[:300]))) for _ in range(4)]
     for thread in threads:
         thread.start()
-    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
+    later(signal.SIGUSR1, 0.2)
     found = interrupted()
     for thread in threads:
         thread.join()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FIXTURES, run_python
+from conftest import FIXTURES, PATIENCE, run_python
 
 from oxembed import Embedder
 
@@ -65,7 +65,7 @@ def test_spawn(tmp_path: Path) -> None:
         "        pool.join()\n"
         "    print('same')\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert_silent(done, "same")
 
 
@@ -162,7 +162,7 @@ def test_fork_while_other_threads_encode(ending: str) -> None:
                     same = (model.encode("one") == expected).all()
                     {ending}
                 # A child that waits for threads that it does not have would never end.
-                deadline = time.monotonic() + 30
+                deadline = time.monotonic() + 60
                 while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
                     time.sleep(0.01)
                 assert ended == (pid, 0), ended
@@ -172,7 +172,7 @@ def test_fork_while_other_threads_encode(ending: str) -> None:
             thread.join()
         print("done")
         """,
-        timeout=120,
+        timeout=2 * PATIENCE,
     )
     assert_silent(done, "done")
 
@@ -263,7 +263,6 @@ def test_exit_while_daemon_threads_encode(texts: str) -> None:
         print("bye")
         sys.exit(3)
         """,
-        timeout=30,
     )
     assert (done.stdout.split(), done.stderr, done.returncode) == (["bye"], "", 3)
 
@@ -281,7 +280,6 @@ def test_exit_while_a_daemon_thread_loads() -> None:
         threading.Thread(target=work, daemon=True).start()
         time.sleep(0.3)
         """,
-        timeout=30,
     )
     assert_silent(done)
 

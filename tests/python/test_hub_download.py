@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import FIXTURES, TOLERANCE, Golden
+from conftest import FIXTURES, PATIENCE, TOLERANCE, Golden
 from hub_server import Hub, files_of, sha256
 
 from oxembed import Embedder, ModelNotFoundError, hub
@@ -222,7 +222,7 @@ def test_processes_with_the_same_wish(served: Hub, files: dict[str, bytes], gold
     script = "import oxembed; print(oxembed.Embedder('org/name').encode('one text')[:4].tolist())"
     command = [sys.executable, "-c", script]
     started = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
-    printed = [process.communicate(timeout=60) for process in started]
+    printed = [process.communicate(timeout=PATIENCE) for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
     assert {output for output, _ in printed} == {f"{Embedder(golden.folder).encode('one text')[:4].tolist()}\n"}
     assert len([request for request in served.requests if request.server == "content"]) == 1

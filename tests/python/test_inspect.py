@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnx_graphs
 import pytest
-from conftest import FIXTURES, run_python
+from conftest import FIXTURES, PATIENCE, run_python
 from onnx import TensorProto, helper, numpy_helper
 from reference.weights import read_safetensors, write_safetensors
 
@@ -515,7 +515,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PATIENCE
 from reference.factory import FIXTURES
 from reference.sentence_transformer import SentenceTransformer
 
@@ -79,6 +80,6 @@ before = peak()
 model.encode("word " * {2 * tokens}, truncation="truncate")
 print(peak() - before)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
     scores_of_all_queries = 4 * tokens * tokens * 4
     assert int(done.stdout) < scores_of_all_queries / 4

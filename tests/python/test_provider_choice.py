@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import provider_plugin
 import pytest
-from conftest import TOLERANCE
+from conftest import PATIENCE, TOLERANCE
 from numpy.typing import NDArray
 from provider_scripts import facts
 from reference.factory import make_model
@@ -68,7 +68,7 @@ class Asked(NamedTuple):
 def loaded(folder: Path, expected: NDArray[np.float32], place: Path, *asked: Asked, **others: str) -> list[Any]:
     """What became of loading a model, in one process; the rows of `TEXTS` have been found right each time."""
     cases = json.dumps([[options, provider, str(place / cache)] for options, provider, cache in asked])
-    found: list[Any] = facts(LOADS, place, folder, json.dumps(TEXTS), cases, timeout=120, **others)["found"]
+    found: list[Any] = facts(LOADS, place, folder, json.dumps(TEXTS), cases, timeout=PATIENCE, **others)["found"]
     for each in found:
         assert np.abs(np.array(each["rows"]) - expected).max() <= TOLERANCE
     return found

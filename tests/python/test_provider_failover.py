@@ -158,44 +158,46 @@ import asyncio
 FOLDER = FIXTURES / "bert-cls"
 golden_texts, vectors = golden("bert-cls")
 # No two are equal: equal texts are computed once.
-texts = [f"{number} {golden_texts[number % 60]}" for number in range(3000)]
+texts = [f"{number} {golden_texts[number % 60]}" for number in range(600)]
 expected = cpu(FOLDER).encode(texts)
 checked = worst(cpu(FOLDER).encode(golden_texts), vectors)
 model = Embedder(FOLDER, provider=[plug_in(), "cpu"], threads=2)
 model.encode(texts[:64])
-errors, started = {}, threading.Barrier(4)
+errors, lost = {}, threading.Event()
 
 def call(name, encode):
-    started.wait()
-    errors[name] = worst(encode(), expected)
+    # Calls until the device is lost, and one more: however late that is, calls meet with it.
+    errors[name], last = [], False
+    while not last:
+        last = lost.is_set()
+        errors[name].append(worst(encode(), expected))
 
 async def aencode():
-    parts = await asyncio.gather(*(model.aencode(texts[first : first + 500]) for first in range(0, 3000, 500)))
+    parts = await asyncio.gather(*(model.aencode(texts[first : first + 100]) for first in range(0, 600, 100)))
     return np.concatenate(parts)
 
 calls = {
     "encode": lambda: model.encode(texts),
-    "encode_iter": lambda: np.concatenate(list(model.encode_iter(texts, batch_size=700))),
+    "encode_iter": lambda: np.concatenate(list(model.encode_iter(texts, batch_size=150))),
     "aencode": lambda: asyncio.run(aencode()),
 }
 threads = [threading.Thread(target=call, args=each) for each in calls.items()]
-[thread.start() for thread in threads]
 before = plugin.counts().runs
-started.wait()
+[thread.start() for thread in threads]
 while plugin.counts().runs < before + 20:
     time.sleep(0.001)
-working = sum(thread.is_alive() for thread in threads)
 plugin.lose_device()
+lost.set()
 [thread.join() for thread in threads]
 placement = model.placement()
-lost = plugin.counts()
+counts = plugin.counts()
 # The device comes back, and is not asked before a minute has passed.
 plugin.lose_device(False)
 again = worst(model.encode(texts[:200]), expected[:200])
 tell(
-    errors=errors, checked=checked, working=working, again=again, failures=placement.failures, logged=logged,
+    errors=errors, checked=checked, again=again, failures=placement.failures, logged=logged,
     events=[[event.provider, event.next, event.message, event.texts] for event in placement.events],
-    sessions=[session.provider for session in placement], counts=lost, after=plugin.counts(),
+    sessions=[session.provider for session in placement], counts=counts, after=plugin.counts(),
     fresh=worst(Embedder(FOLDER, provider=plug_in()).encode(golden_texts), vectors),
 )
 """
@@ -206,8 +208,7 @@ def test_a_device_that_is_lost_loses_no_row(tmp_path: Path) -> None:
     counts, after = (provider_plugin.Counts(*found[name]) for name in ("counts", "after"))
     assert found["checked"] <= TOLERANCE
     assert set(found["errors"]) == {"encode", "encode_iter", "aencode"}
-    assert max(found["errors"].values()) <= TOLERANCE
-    assert found["working"] >= 2
+    assert max(max(each) for each in found["errors"].values()) <= TOLERANCE
     # Three times it was asked in vain, and by each of two workers once more while the third failure was on its way. Its
     # sessions cannot be made again, which the provider does not count.
     assert 3 <= found["failures"] <= 6

@@ -85,20 +85,26 @@ import signal
 folder = FIXTURES / "bert-cls"
 # A run is of twelve calls: a third of a second.
 model = Embedder(folder, provider=[plug_in(slow_ms=30), "cpu"], threads=2)
-texts = [f"text number {number}" for number in range(2000)]
+texts = [f"text number {number}" for number in range(6000)]
 before, expected = model.encode("still the same"), cpu(folder).encode(texts[:2])
-took = []
+runs, more, begun = [], [], threading.Event()
+
+def interrupt(delay):
+    begun.wait()
+    time.sleep(delay)
+    runs.append(plugin.counts().runs)
+    os.kill(os.getpid(), signal.SIGINT)
+
 for delay in (0.2, 0.7):
-    def interrupt():
-        took.append(time.perf_counter())
-        os.kill(os.getpid(), signal.SIGINT)
-    threading.Timer(delay, interrupt).start()
+    begun.clear()
+    threading.Thread(target=interrupt, args=(delay,)).start()
     try:
+        begun.set()
         model.encode(texts)
     except KeyboardInterrupt:
-        took[-1] = time.perf_counter() - took[-1]
+        more.append(plugin.counts().runs - runs[-1])
 placement = model.placement()
-tell(took=took, same=bool((model.encode("still the same") == before).all()), failures=placement.failures,
+tell(more=more, same=bool((model.encode("still the same") == before).all()), failures=placement.failures,
      error=worst(model.encode(texts[:2]), expected), logged=logged)
 """
 
@@ -106,8 +112,9 @@ tell(took=took, same=bool((model.encode("still the same") == before).all()), fai
 @needs_signals
 def test_an_interrupt_is_no_failure(tmp_path: Path) -> None:
     found = told(INTERRUPTED, tmp_path)
-    assert len(found["took"]) == 2
-    assert max(found["took"]) < 2
+    assert len(found["more"]) == 2
+    # All of them are ninety and more, by two workers.
+    assert max(found["more"]) < 12, "it went on for more than two seconds"
     assert (found["same"], found["failures"], found["logged"]) == (True, 0, [])
     assert found["error"] <= TOLERANCE
 
@@ -117,8 +124,16 @@ def test_an_interrupt_in_the_first_call_is_raised(tmp_path: Path) -> None:
     """A call of one batch runs to its end; its rows are the first that the process makes."""
     script = """
     import signal
-    model = Embedder(FIXTURES / "bert-cls", provider=plug_in(slow_ms=50))
-    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    # A run is of twelve calls: three seconds.
+    model = Embedder(FIXTURES / "bert-cls", provider=plug_in(slow_ms=250))
+    before = plugin.counts().runs
+
+    def interrupt():
+        while plugin.counts().runs == before:
+            time.sleep(0.001)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     try:
         model.encode("one text")
         outcome = "rows"
@@ -150,7 +165,8 @@ def test_models_that_are_dropped_leave_nothing_behind(tmp_path: Path) -> None:
         next(rows)
 
         async def cancelled():
-            task = asyncio.create_task(model.aencode([f"{number}" for number in range(3000)]))
+            # As many as take a minute: they are not done when the loop comes to cancel them, however late that is.
+            task = asyncio.create_task(model.aencode([f"{number}" for number in range(200_000)]))
             await asyncio.sleep(0.02)
             task.cancel()
             try:
@@ -167,7 +183,7 @@ def test_models_that_are_dropped_leave_nothing_behind(tmp_path: Path) -> None:
     found = [dropped() for _ in range(3)]
     gc.collect()
     start = time.monotonic()
-    while plugin.counts().live_sessions and time.monotonic() < start + 5:
+    while plugin.counts().live_sessions and time.monotonic() < start + 60:
         time.sleep(0.01)
     tell(found=found, left=plugin.counts())
     """
@@ -249,14 +265,15 @@ def test_other_threads_go_on_while_one_asks_for_the_placement(tmp_path: Path) ->
     while plugin.counts().runs == 0:
         time.sleep(0.001)
     asks.start()
-    pauses, last = [], time.monotonic()
+    # Calls of the run between two turns of this thread: seconds pass for a machine that stands still, too.
+    between, last = [], plugin.counts().calls
     while call.is_alive():
         time.sleep(0.005)
-        pauses.append(time.monotonic() - last)
-        last = time.monotonic()
+        between.append(plugin.counts().calls - last)
+        last += between[-1]
     asks.join()
-    tell(longest=max(pauses), turns=len(pauses))
+    tell(most=max(between), turns=len(between))
     """
     found = told(script, tmp_path)
-    assert found["longest"] < 0.7
+    assert found["most"] < 8
     assert found["turns"] > 10

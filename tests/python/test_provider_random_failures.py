@@ -59,7 +59,7 @@ tell(
 
 
 def test_every_row_of_ten_thousand_calls_is_right(tmp_path: Path) -> None:
-    told = facts(SCRIPT, tmp_path, timeout=300)
+    told = facts(SCRIPT, tmp_path, timeout=600)
     counts = provider_plugin.Counts(*told["counts"])
     assert (told["threads"], told["rows"] > CALLS) == (16, True)
     assert told["worst"] <= TOLERANCE
@@ -88,7 +88,7 @@ def test_the_last_failures_are_remembered(tmp_path: Path) -> None:
     """A provider that was asked for alone is asked again every time, and each of its failures is an error of a call."""
     script = """
     model = Embedder(FIXTURES / "bert-cls", provider=plug_in(fail_every=1))
-    raised = 0
+    raised, start = 0, time.time()
     for number in range(130):
         try:
             model.encode("one text")
@@ -98,11 +98,11 @@ def test_the_last_failures_are_remembered(tmp_path: Path) -> None:
     events = placement.events
     tell(raised=raised, failures=placement.failures, events=len(events), nexts=[event.next for event in events],
          count=plugin.counts().failures, logged=len(logged),
-         times=[event.unix_time for event in events], now=time.time())
+         times=[event.unix_time for event in events], start=start, now=time.time())
     """
     told = facts(script.replace("\n    ", "\n"), tmp_path)
     assert told["raised"] == told["failures"] == told["count"] == told["logged"] == 130
     assert told["events"] == REMEMBERED
     assert set(told["nexts"]) == {None}
     assert told["times"] == sorted(told["times"])
-    assert told["now"] - 60 < told["times"][0] <= told["times"][-1] <= told["now"]
+    assert told["start"] <= told["times"][0] <= told["times"][-1] <= told["now"]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import provider_plugin
 import pytest
-from conftest import TOLERANCE
+from conftest import PATIENCE, TOLERANCE
 from provider_scripts import PREAMBLE, environment, facts
 from reference.factory import make_model
 from reference.sentence_transformer import SentenceTransformer
@@ -73,7 +73,7 @@ def cache(tmp_path: Path) -> Path:
 def loads(cache: Path | str, *asked: Load, **others: str) -> list[Any]:
     """What became of loading models one after the other in one process."""
     cases = json.dumps([[str(each.folder), each.options, each.arguments, str(each.cache or cache)] for each in asked])
-    found: list[Any] = facts(LOADS, cache, cases, json.dumps(TEXTS), timeout=120, **others)["found"]
+    found: list[Any] = facts(LOADS, cache, cases, json.dumps(TEXTS), timeout=PATIENCE, **others)["found"]
     return found
 
 
@@ -284,7 +284,7 @@ def begun(script: str, cache: Path, model: Path, options: str) -> subprocess.Pop
 
 def test_a_provider_that_takes_its_process_down_does_so_once(model: Path, cache: Path) -> None:
     with begun(CRASHES, cache, model, "slow_ms=100") as process:
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 9
     [mark] = (cache / "verdicts").iterdir()
     assert mark.suffix == ".trying"
@@ -302,7 +302,7 @@ tell(provider=model.model_info().provider, runs=plugin.counts().runs, rows=model
 def test_two_processes_at_the_same_time(model: Path, cache: Path) -> None:
     """Each has right rows, by a trial of its own or without; the verdict is whole, and no mark is left."""
     processes = [begun(TOGETHER, cache, model, "memo=1,slow_ms=5") for _ in range(3)]
-    outputs = [process.communicate(timeout=120) for process in processes]
+    outputs = [process.communicate(timeout=PATIENCE) for process in processes]
     assert [(process.returncode, errors) for process, (_, errors) in zip(processes, outputs, strict=True)] == [
         (0, "")
     ] * 3

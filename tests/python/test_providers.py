@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from conftest import FIXTURES
+from conftest import FIXTURES, PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -283,7 +283,7 @@ def test_options_of_the_command_line() -> None:
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "oxembed", *arguments], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-m", "oxembed", *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import PATIENCE
 from int8_models import FILE, SMALL, copied, rough
 
 from oxembed import Embedder
 
 
-def run(*arguments: str | Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, timeout: float = 2 * PATIENCE) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "oxembed", *map(str, arguments)],
         capture_output=True,
@@ -113,9 +114,9 @@ def wait_until_at_work(process: int) -> None:
     if not maps.exists():
         time.sleep(2)
         return
-    end = time.monotonic() + 60
+    end = time.monotonic() + PATIENCE
     while "libonnxruntime" not in maps.read_text(encoding="utf-8"):
-        assert time.monotonic() < end, "ONNX Runtime was not loaded within a minute"
+        assert time.monotonic() < end, "ONNX Runtime was not loaded"
         time.sleep(0.01)
 
 
@@ -128,7 +129,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, after: float) -> None:
     time.sleep(after)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=PATIENCE)
     assert (process.returncode, stdout) == (130, "")
     assert stderr == "oxembed: interrupted\n"
     assert list(tmp_path.iterdir()) == []

@@ -357,23 +357,29 @@ def test_ctrl_c_stops_a_long_call_and_the_next_works(openvino: Installation) -> 
 import os, signal, threading, time
 model = Embedder(provider="openvino")
 before = model.encode(TEXTS)
-sent = []
-def interrupt():
-    sent.append(time.perf_counter())
+texts = [f"text number {number} of a long call that takes many seconds" for number in range(200_000)]
+sent, begun = [], threading.Event()
+def interrupt(delay):
+    begun.wait()
+    time.sleep(delay)
+    sent.append(model.stage_times().batches)
     os.kill(os.getpid(), signal.SIGINT)
 found = []
 for delay in (0.2, 1.0):
-    threading.Timer(delay, interrupt).start()
+    begun.clear()
+    threading.Thread(target=interrupt, args=(delay,)).start()
     try:
-        model.encode([f"text number {number} of a long call that takes many seconds" for number in range(200_000)])
+        begun.set()
+        model.encode(texts)
         found.append(None)
     except KeyboardInterrupt:
-        found.append(time.perf_counter() - sent[-1])
+        found.append(model.stage_times().batches - sent[-1])
 print(json.dumps([found, bool((model.encode(TEXTS) == before).all()), model.placement().failures]))
 """
-    took, works, failures = openvino.answer(script)
-    assert None not in took, "not interrupted"
-    assert max(took) < 3
+    more, works, failures = openvino.answer(script)
+    assert None not in more, "not interrupted"
+    # All of them are thousands; three seconds are fewer than these.
+    assert max(more) < 300, "it went on working"
     assert works
     assert failures == 0
 

@@ -9,15 +9,15 @@ import asyncio
 import base64
 import json
 import os
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-from servers import Server, ids_of, serving, texts_of
+from servers import LARGE, Server, ids_of, serving, texts_of, wait_for
 
 from oxembed import Embedder
 
@@ -140,24 +140,21 @@ def test_openai_raises_what_it_has_for_each_error(server: Server, client: Any) -
     assert refused.value.code == "invalid_api_key"
 
 
-def ask_until_refused(client: Any) -> None:
-    """The first few may come before the large request."""
-    for _ in range(1000):
-        client.embeddings.create(model=MODEL, input="a")
-
-
 def test_openai_is_told_to_come_back_and_does() -> None:
-    with serving("--provider", "cpu", "--threads", "1", "--max-queued-inputs", "2000") as server:
-        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(2000))}))
-        with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as impatient:
-            large.start()
+    with (
+        serving("--provider", "cpu", "--max-inputs", str(LARGE), "--max-queued-inputs", "100") as server,
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as impatient,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        patient = impatient.with_options(max_retries=20)
+        with server.occupied():
             with pytest.raises(openai.RateLimitError) as full:
-                ask_until_refused(impatient)
+                impatient.embeddings.create(model=MODEL, input="a")
             assert full.value.code == "rate_limit_exceeded"
             assert int(full.value.response.headers["retry-after"]) >= 1
-            patient = impatient.with_options(max_retries=20)
-            assert len(patient.embeddings.create(model=MODEL, input="a").data) == 1
-        large.join()
+            answer = clients.submit(patient.embeddings.create, model=MODEL, input="a")
+            wait_for(lambda: server.metric("rejected_requests_total") >= 2, "the second is not told to come back")
+        assert len(answer.result().data) == 1
 
 
 def test_openai_asks_fifty_times_at_once(server: Server, library: Embedder) -> None:

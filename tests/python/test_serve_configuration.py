@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from servers import refused, serving
 
 MODEL = Path(__file__).resolve().parents[2] / "models" / "all-MiniLM-L6-v2"
@@ -21,7 +22,7 @@ def printed(*arguments: str, **variables: str) -> tuple[str, dict[str, Any]]:
     """What `--print-config` prints, as text and as what it says."""
     done = subprocess.run(
         [sys.executable, "-m", "oxembed", "serve", "--print-config", *arguments],
-        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **variables},
+        capture_output=True, text=True, timeout=PATIENCE, check=False, env={**os.environ, **variables},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     return done.stdout, tomllib.loads(done.stdout)

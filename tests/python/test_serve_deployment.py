@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from conftest import PATIENCE
 from servers import refused, serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,11 @@ DEPLOY = ROOT / "deploy"
 @pytest.fixture(scope="module")
 def help_text() -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "oxembed", "serve", "--help"], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-m", "oxembed", "serve", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE,
     )
     return done.stdout
 
@@ -167,5 +172,7 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
     # It looks whether the programs are there.
     unit_file = tmp_path / "oxembed.service"
     unit_file.write_text(text.replace("/opt/oxembed/bin/oxembed", f'"{sys.executable}"'))
-    done = subprocess.run([analyze, "verify", str(unit_file)], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [analyze, "verify", str(unit_file)], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert (done.returncode, done.stderr) == (0, "")

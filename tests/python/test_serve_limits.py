@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import socket
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -33,6 +32,15 @@ def ask(server: Server, model: str | None = None, key: str | None = None, inputs
 def metric(server: Server, name: str) -> int:
     lines = server.ask("/metrics").body.decode().splitlines()
     return int(next(line.rsplit(" ", 1)[1] for line in lines if line.startswith(f"oxembed_{name} ")))
+
+
+def until_refused(asking: Callable[[], Any]) -> Any:
+    """The first answer that tells the client to come back. On a busy machine so much time may pass that none has to."""
+    answers = (asking() for _ in range(200))
+    refused = next((answer for answer in answers if answer.status != 200), None)
+    assert refused is not None, "nobody is refused"
+    assert refused.status == 429
+    return refused
 
 
 def test_models_go_and_come_back() -> None:
@@ -108,20 +116,16 @@ def test_a_model_that_cannot_come_back_is_said(tmp_path: Path) -> None:
 
 def test_requests_of_a_client_are_limited() -> None:
     variables = {"OXEMBED_API_KEYS": "first,second"}
-    limit = ("--requests-per-second", "3")
+    limit = ("--requests-per-second", "1")
     with serving("--provider", "cpu", "--model", f"m={SMALL}", *limit, variables=variables) as server:
-        answers = [ask(server, key="first") for _ in range(20)]
-        statuses = [answer.status for answer in answers]
-        assert set(statuses) == {200, 429}
-        refused = next(answer for answer in answers if answer.status == 429)
+        assert ask(server, key="first").status == 200
+        refused = until_refused(lambda: ask(server, key="first"))
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
         assert refused.headers["retry-after"] == "1"
         assert ask(server, key="second").status == 200
         assert ask(server, key="wrong").status == 401
-        while server.ask("/embed", {"inputs": "a"}, key="first").status != 429:
-            pass
-        other = server.ask("/embed", {"inputs": "a"}, key="first")
-        assert (other.status, other.json()["error_type"]) == (429, "overloaded")
+        other = until_refused(lambda: server.ask("/embed", {"inputs": "a"}, key="first"))
+        assert other.json()["error_type"] == "overloaded"
         for _ in range(10):
             assert server.ask("/health").status == 200
         time.sleep(int(refused.headers["retry-after"]))
@@ -131,16 +135,14 @@ def test_requests_of_a_client_are_limited() -> None:
 def test_inputs_of_an_address_are_limited() -> None:
     with serving("--provider", "cpu", "--model", f"m={SMALL}", "--inputs-per-second", "10") as server:
         # More than a second's worth is let in, and paid for afterwards.
-        assert ask(server, inputs=["a"] * 30).status == 200
-        place = urlsplit(server.url)
-        assert place.hostname is not None
-        assert place.port is not None
-        with socket.create_connection((place.hostname, place.port), timeout=30) as client:
+        assert ask(server, inputs=["a"] * 70).status == 200
+        with server.connect() as client:
             # The head alone is enough to be refused.
             client.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
             head = client.recv(4096).decode()
         assert head.startswith("HTTP/1.1 429")
         (after,) = [line for line in head.splitlines() if line.lower().startswith("retry-after:")]
-        assert 1 <= int(after.split(":")[1]) <= 2
-        time.sleep(2.3)
+        seconds = int(after.split(":")[1])
+        assert 1 <= seconds <= 7
+        time.sleep(seconds)
         assert ask(server).status == 200

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from servers import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def generator() -> Path:
 
 def load(generator: Path, url: str, bodies: Path, *arguments: str) -> dict[str, Any]:
     command = [str(generator), "--url", url + "/v1/embeddings", "--bodies", str(bodies), "--warm-up", "0.2", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -47,19 +48,21 @@ def write(path: Path, *bodies: object) -> Path:
 def test_a_real_load(generator: Path, tmp_path: Path) -> None:
     bodies = write(tmp_path / "right", *({"input": f"text number {number}"} for number in range(50)))
     with serving("--provider", "cpu") as server:
-        closed = load(generator, server.url, bodies, "--connections", "32", "--seconds", "2")
+        closed = load(generator, server.url, bodies, "--connections", "32", "--seconds", "3")
         assert (closed["failures"], closed["rate"]) == ({}, None)
         assert closed["requests"] > 32
-        # Little's law: as many requests are under way as there are connections.
+        # Little's law: as many requests are under way as there are connections, but those that end after the time; that
+        # is many where the machine does something else then.
         under_way = closed["requests_per_second"] * closed["milliseconds"]["mean"] / 1e3
-        assert under_way == pytest.approx(32, rel=0.25)
+        assert 16 < under_way < 32.1
         times = [closed["milliseconds"][name] for name in ("p50", "p90", "p95", "p99", "p99.9", "max")]
         assert times == sorted(times)
         # 384 numbers with a dozen characters each.
         assert closed["bytes"] / closed["requests"] > 3000
         at_rate = load(generator, server.url, bodies, "--connections", "8", "--seconds", "2", "--rate", "20")
         assert at_rate["failures"] == {}
-        assert 30 <= at_rate["requests"] <= 42
+        # Who is woken late, in the first moment or the last, is counted on the other side of it.
+        assert 40 - 8 <= at_rate["requests"] <= 40 + 8
         counted = server.ask("/metrics").body.decode()
     answers = 'oxembed_http_requests_total{method="POST",route="/v1/embeddings",status="200"} '
     (line,) = [line for line in counted.splitlines() if line.startswith(answers)]
@@ -77,17 +80,17 @@ def test_failures_are_told(generator: Path, tmp_path: Path) -> None:
 def test_a_server_that_is_not_there(generator: Path, tmp_path: Path) -> None:
     bodies = write(tmp_path / "bodies", {"input": "a"})
     command = [str(generator), "--url", "http://127.0.0.1:9/x", "--bodies", str(bodies)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (1, "")
     assert "http://127.0.0.1:9/x cannot be reached" in done.stderr
 
 
 def test_the_benchmark(generator: Path, tmp_path: Path) -> None:
     file = tmp_path / "serve.json"
-    options = ["--only", "oxembed", "--rounds", "2", "--seconds", "0.5", "--connections", "4", "--limit", "20"]
+    options = ["--only", "oxembed", "--rounds", "2", "--seconds", "2", "--connections", "4", "--limit", "20"]
     command = [sys.executable, str(BENCHES / "serve.py"), *options, "--skip-install", "--generator", str(generator)]
     command += ["--bench", str(tmp_path / "bench"), "--json", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     written = json.loads(file.read_text())
     assert (written["step"], str(tmp_path) in file.read_text()) == ("serve", False)
@@ -119,7 +122,7 @@ def test_all_kinds_of_clients_for_a_while(tmp_path: Path) -> None:
         "--json",
         str(file),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=3 * PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(file.read_text())["results"]
     assert results["wrong"] == []

@@ -5,16 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import socket
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
-from servers import Server, serving, texts_of
+from conftest import PATIENCE
+from servers import LARGE, Server, serving, wait_for
 
 parser = pytest.importorskip("prometheus_client.openmetrics.parser")
 
@@ -40,32 +39,35 @@ def value(found: dict[Any, float], name: str, **labels: str) -> float:
 
 def samples_at_rest(server: Server) -> dict[Any, float]:
     """The numbers when nobody else is there: the server learns that a client hung up after the client did."""
-    deadline = time.monotonic() + 20
-    while True:
-        found = samples(server)
-        if value(found, "oxembed_connections") == value(found, "oxembed_requests_in_flight") == 1:
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.05)
+    found: dict[Any, float] = {}
+
+    def rests() -> bool:
+        found.clear()
+        found.update(samples(server))
+        return value(found, "oxembed_connections") == value(found, "oxembed_requests_in_flight") == 1
+
+    wait_for(rests)
+    return found
 
 
 def with_id(server: Server, given: str | None) -> str:
     headers = {} if given is None else {"X-Request-Id": given}
-    with urllib.request.urlopen(urllib.request.Request(server.url + "/live", headers=headers), timeout=30) as answer:
+    with urllib.request.urlopen(
+        urllib.request.Request(server.url + "/live", headers=headers), timeout=PATIENCE
+    ) as answer:
         found: str = answer.headers["x-request-id"]
         return found
 
 
 def lines(server: Server, count: int) -> list[dict[str, Any]]:
     """The log's lines about requests, as objects, when there are so many."""
-    deadline = time.monotonic() + 20
-    while True:
+
+    def found() -> list[dict[str, Any]]:
         rows = [json.loads(line) for line in list(server.log) if line.startswith("{")]
-        found = [row for row in rows if row.get("target") == "oxembed::requests"]
-        if len(found) >= count:
-            return found
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.05)
+        return [row for row in rows if row.get("target") == "oxembed::requests"]
+
+    wait_for(lambda: len(found()) >= count)
+    return found()
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +109,7 @@ def test_counts_are_those_of_what_was_sent() -> None:
         grew("oxembed_request_stage_seconds_sum", stage=stage, **of_model) for stage in ("tokenize", "queue", "run")
     ]
     assert sum(stages) == pytest.approx(grew("oxembed_request_seconds_sum", **of_model), rel=1e-6)
-    assert stages[2] > stages[0] > 0
+    assert min(stages[0], stages[2]) > 0
     assert grew("oxembed_stage_seconds_total", stage="run", **of_model) > 0
     assert grew("oxembed_batch_tokens_total", **of_model) == 3 * 6 + 256
     assert value(after, "oxembed_queued_inputs", **of_model) == 0
@@ -143,19 +145,10 @@ def test_who_is_not_let_in_is_counted() -> None:
 
 
 def test_who_leaves_is_counted() -> None:
-    with serving("--provider", "cpu", "--max-inputs", "100000") as server:
-        place = urlsplit(server.url)
-        assert place.hostname is not None
-        assert place.port is not None
-        with socket.create_connection((place.hostname, place.port)) as client:
-            body = json.dumps({"input": list(texts_of(20_000))}).encode()
-            head = f"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n"
-            client.sendall(head.encode() + body)
-            time.sleep(1)
-        deadline = time.monotonic() + 30
-        while not value(samples(server), "oxembed_errors_total", kind="left", route="/v1/embeddings"):
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+    with serving("--provider", "cpu", "--max-inputs", str(LARGE)) as server:
+        with server.occupied():
+            pass
+        wait_for(lambda: value(samples(server), "oxembed_errors_total", kind="left", route="/v1/embeddings") > 0)
         found = samples_at_rest(server)
     left = {"method": "POST", "route": "/v1/embeddings", "status": "0"}
     assert value(found, "oxembed_http_requests_total", **left) == 1
@@ -199,10 +192,7 @@ def test_a_line_a_request() -> None:
 def test_the_log_for_people() -> None:
     with serving("--provider", "cpu") as server:
         server.ask("/v1/embeddings", {"input": "one"})
-        deadline = time.monotonic() + 20
-        while not any("oxembed::requests" in line for line in server.log):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: any("oxembed::requests" in line for line in server.log))
         (line,) = [line for line in server.log if "oxembed::requests" in line]
     assert "INFO" in line
     assert 'route="/v1/embeddings" status=200' in line
@@ -236,7 +226,6 @@ def test_nothing_that_was_sent_is_in_the_log(style: str) -> None:
         server.ask("/" + SECRETS[0].replace(" ", "%20"), key=key)
         server.ask("/v1/models/" + SECRETS[0].replace(" ", "%20"), key=key)
         server.ask("/v1/embeddings", {"input": "a"}, key="another-" + key)
-        time.sleep(0.5)
         assert server.stop() == 0
         log = "".join(server.log)
     assert log.count("oxembed::requests") >= 20

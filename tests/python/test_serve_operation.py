@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import socket
 import sys
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from servers import Server, refused, serving, texts_of
+from servers import LARGE, refused, serving, texts_of, wait_for
 
 from oxembed import Embedder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
 
 
-def connection(server: Server) -> socket.socket:
-    place = urlsplit(server.url)
-    assert place.hostname is not None
-    assert place.port is not None
-    return socket.create_connection((place.hostname, place.port), timeout=30)
-
-
-def request(body: object) -> bytes:
-    data = json.dumps(body).encode()
-    head = ("POST /v1/embeddings HTTP/1.1", "Host: x", "Content-Type: application/json", f"Content-Length: {len(data)}")
-    return "\r\n".join((*head, "", "")).encode() + data
+ROOM = ("--max-inputs", str(LARGE))
 
 
 def assert_put_out(client: socket.socket) -> None:
-    client.settimeout(10)
     try:
         rest = client.recv(1000)
     except ConnectionResetError:
         # What the client had sent was not read any more.
         return
     assert rest == b"" or rest.startswith(b"HTTP/1.1 4"), rest
-
-
-def until_queued(server: Server) -> None:
-    """Wait until a request is being worked on."""
-    deadline = time.monotonic() + 60
-    while not server.ask("/status.json").json()["models"][0]["queue"]["inputs"]:
-        assert time.monotonic() < deadline, "nothing is being worked on"
-        time.sleep(0.02)
 
 
 def test_keys() -> None:
@@ -75,42 +52,34 @@ def test_many_clients_at_once_each_get_their_own() -> None:
 
 
 def test_a_large_request_does_not_starve_a_small_one() -> None:
-    with serving("--provider", "cpu", "--max-inputs", "100000") as server:
-        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(3000))}))
-        large.start()
-        until_queued(server)
+    with serving("--provider", "cpu", *ROOM, "--max-queued-inputs", "100000") as server, server.occupied() as large:
         assert server.ask("/v1/embeddings", {"input": "a small one"}).status == 200
-        assert large.is_alive(), "the small one was answered after the large one"
-        large.join()
+        large.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            large.recv(1)
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
-    with serving("--provider", "cpu", "--max-queued-inputs", "100", "--max-inputs", "100000") as server:
-        large = threading.Thread(target=server.ask, args=("/v1/embeddings", {"input": list(texts_of(1000))}))
-        large.start()
-        until_queued(server)
-        answer = server.ask("/v1/embeddings", {"input": "a"})
-        assert (answer.status, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
-        assert 1 <= int(answer.headers["retry-after"]) <= 60
-        large.join()
+    with serving("--provider", "cpu", "--max-queued-inputs", "100", *ROOM) as server:
+        with server.occupied():
+            answer = server.ask("/v1/embeddings", {"input": "a"})
+            assert (answer.status, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+            assert 1 <= int(answer.headers["retry-after"]) <= 60
         assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
 
 
 def test_clients_that_leave_are_given_up() -> None:
-    with serving("--provider", "cpu", "--max-inputs", "100000") as server:
+    with serving("--provider", "cpu", *ROOM) as server:
         for _ in range(5):
-            with connection(server) as client:
-                client.sendall(request({"input": list(texts_of(20_000))}))
-                time.sleep(0.2)
-        # To compute what they asked for would take more than half a minute.
-        server.wait_until_idle(15)
+            with server.gives_up(), server.occupied():
+                pass
         assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
 
 
 def test_clients_that_stall_are_put_out() -> None:
     with serving("--provider", "cpu", "--header-timeout", "0.5") as server:
         for start in (b"", b"P", b"PRI * HT", b"POST /v1/embeddings HTTP/1.1\r\nHost:"):
-            with connection(server) as client:
+            with server.connect() as client:
                 client.sendall(start)
                 assert_put_out(client)
         assert server.ask("/health").status == 200
@@ -121,7 +90,7 @@ def test_clients_that_stall_are_put_out() -> None:
 )
 def test_garbage_is_no_matter(garbage: bytes) -> None:
     with serving("--provider", "cpu", "--header-timeout", "1") as server:
-        with connection(server) as client:
+        with server.connect() as client:
             client.sendall(garbage)
             assert_put_out(client)
         assert server.ask("/v1/embeddings", {"input": "a"}).status == 200
@@ -130,7 +99,7 @@ def test_garbage_is_no_matter(garbage: bytes) -> None:
 def test_what_was_asked_is_answered_before_the_end() -> None:
     with serving("--provider", "cpu", "--drain", "300") as server, ThreadPoolExecutor(1) as clients:
         answer = clients.submit(server.ask, "/v1/embeddings", {"input": list(texts_of(1500))})
-        until_queued(server)
+        wait_for(lambda: server.metric("queued_inputs") == 1500)
         assert server.stop() == 0
         assert len(answer.result().json()["data"]) == 1500
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import struct
 import sys
@@ -11,27 +12,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import http2_frames as http2
 import pytest
-from servers import Server, serving, texts_of
+from conftest import PATIENCE
+from servers import Server, serving, texts_of, wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="its sockets break in other ways")
 
-# Far more than any limit that these tests set: what takes longer hangs.
-PATIENCE = 30.0
-
 
 def connect(server: Server, *, receive_buffer: int | None = None) -> socket.socket:
-    place = urlsplit(server.url)
-    assert place.hostname is not None
-    assert place.port is not None
+    host, _, port = server.place.rpartition(":")
     client = socket.socket()
     if receive_buffer is not None:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
     client.settimeout(PATIENCE)
-    client.connect((place.hostname, place.port))
+    client.connect((host, int(port)))
     return client
 
 
@@ -83,7 +79,7 @@ def others_are_answered(server: Server) -> Iterator[None]:
 def test_a_head_that_drips() -> None:
     """The time for a head is that from its first byte to its last, however busy the client is."""
     with (
-        serving("--provider", "cpu", "--header-timeout", "1", "--idle-timeout", "60") as server,
+        serving("--provider", "cpu", "--header-timeout", "3", "--idle-timeout", "300") as server,
         others_are_answered(server),
     ):
         with connect(server) as client:
@@ -93,24 +89,24 @@ def test_a_head_that_drips() -> None:
                 while time.monotonic() - start < PATIENCE:
                     client.sendall(b"X-Slow: yes\r\n")
                     time.sleep(0.1)
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < PATIENCE
         assert closed(server, "slow head") == 1
 
 
 def test_a_body_that_drips() -> None:
     with (
-        serving("--provider", "cpu", "--timeout", "1") as server,
+        serving("--provider", "cpu", "--timeout", "4") as server,
         others_are_answered(server),
         connect(server) as client,
     ):
         client.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
-        with contextlib.suppress(ConnectionError):
-            for _ in range(40):
-                client.sendall(b" ")
-                time.sleep(0.1)
+        start = time.monotonic()
+        # A byte every tenth of a second, until there is something to read.
+        while not select.select([client], [], [], 0.1)[0] and time.monotonic() - start < PATIENCE:
+            client.sendall(b" ")
         answer = rest(client)
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"the body did not arrive within 1 s" in answer
+    assert b"the body did not arrive within 4 s" in answer
 
 
 def test_who_does_not_read_is_put_out() -> None:
@@ -121,46 +117,41 @@ def test_who_does_not_read_is_put_out() -> None:
     ):
         # Twelve megabytes of answer, which no buffer of a system holds.
         client.sendall(post({"input": ["the same text"] * 3000}))
-        deadline = time.monotonic() + PATIENCE
-        while closed(server, "not reading") == 0:
-            assert time.monotonic() < deadline, "the connection is held for a client that does not read"
-            time.sleep(0.1)
+        wait_for(lambda: closed(server, "not reading") > 0, "the connection is held for a client that does not read")
         assert len(rest(client)) < 8_000_000
 
 
 def test_who_reads_slowly_gets_all() -> None:
-    with serving("--provider", "cpu", "--write-timeout", "1", "--idle-timeout", "1", "--max-inputs", "3000") as server:
+    with serving("--provider", "cpu", "--write-timeout", "3", "--idle-timeout", "3", "--max-inputs", "3000") as server:
         with connect(server, receive_buffer=65536) as client:
             client.sendall(post({"input": ["the same text"] * 1500}, Connection="close"))
             found = bytearray()
             start = time.monotonic()
             while part := client.recv(1 << 17):
                 found += part
-                # Six seconds and more in all: longer than each of the limits.
+                # Longer in all than each of the limits.
                 time.sleep(0.1)
-        assert time.monotonic() - start > 2
+        assert time.monotonic() - start > 4
         assert len(json.loads(found.partition(b"\r\n\r\n")[2])["data"]) == 1500
         assert closed(server, "not reading") == 0
 
 
 def test_an_idle_connection_is_kept_for_a_while() -> None:
     with (
-        serving("--provider", "cpu", "--header-timeout", "0.3", "--idle-timeout", "2") as server,
+        serving("--provider", "cpu", "--header-timeout", "1", "--idle-timeout", "5") as server,
         connect(server) as client,
     ):
         for _ in range(2):
             client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
             # Longer than a head may take: there is none yet.
-            time.sleep(1)
-        start = time.monotonic()
+            time.sleep(1.5)
         assert rest(client) == b""
-        assert time.monotonic() - start < 10
         assert closed(server, "idle") == 1
 
 
 def test_many_idle_connections() -> None:
-    with serving("--provider", "cpu", "--idle-timeout", "60") as server, contextlib.ExitStack() as stack:
+    with serving("--provider", "cpu", "--idle-timeout", "600") as server, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(connect(server)) for _ in range(300)]
         for client in clients:
             client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -168,11 +159,8 @@ def test_many_idle_connections() -> None:
             assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
         with others_are_answered(server):
             time.sleep(1)
-        deadline = time.monotonic() + 20
         # With the one that asks; the server learns that the others' hung up after they did.
-        while "oxembed_connections 301\n" not in server.ask("/metrics").body.decode():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: server.metric("connections") == 301)
 
 
 def test_silent_connections_make_room() -> None:
@@ -200,6 +188,21 @@ def test_heads_that_are_none(head: bytes, status: bytes) -> None:
         client.sendall(b"GET /live HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
         answer = rest(client)
     assert answer.split(b" ", 2)[:2] == [b"HTTP/1.1", status], answer[:200]
+
+
+def test_what_is_no_http_is_counted() -> None:
+    with serving("--provider", "cpu") as server:
+        for number, sent in enumerate((b"\0" * 100, http2.PREFACE + b"\0" * 100, http2.PREFACE * 2), start=1):
+            with connect(server) as client:
+                client.sendall(sent)
+                rest(client)
+            wait_for(lambda number=number: closed(server, "malformed") == number)  # type: ignore[misc]
+        # Who leaves, wherever that is, has sent nothing wrong.
+        for sent in (b"", b"GET /li", http2.PREFACE, post({"input": "a"})[:-1]):
+            with connect(server) as client:
+                client.sendall(sent)
+        wait_for(lambda: server.metric("connections") == 1)
+        assert closed(server, "malformed") == number
 
 
 def test_a_long_path() -> None:
@@ -307,21 +310,18 @@ def test_an_http2_client_that_takes_no_answer() -> None:
     """Its window is shut, so that the answer waits for ever: the connection does not."""
     shut = http2.frame(http2.SETTINGS, 0, 0, struct.pack(">HI", 4, 0))
     with (
-        serving("--provider", "cpu", "--idle-timeout", "1", "--write-timeout", "1") as server,
+        serving("--provider", "cpu", "--idle-timeout", "2", "--write-timeout", "2") as server,
         others_are_answered(server),
+        connect(server) as client,
     ):
-        with connect(server) as client:
-            client.sendall(http2.PREFACE + shut + http2.request(1, b"/ready"))
-            start = time.monotonic()
-            rest(client)
-        assert time.monotonic() - start < 15
+        client.sendall(http2.PREFACE + shut + http2.request(1, b"/ready"))
+        # Until the socket's own patience is at its end.
+        rest(client)
 
 
 def test_who_drains_is_not_kept_by_the_idle() -> None:
     """Connections on which nothing is asked do not hold up the end."""
-    with serving("--provider", "cpu", "--drain", "30") as server, connect(server) as client:
+    with serving("--provider", "cpu", "--drain", "1000") as server, connect(server) as client:
         client.sendall(post({"input": list(texts_of(3))}))
         assert client.recv(1 << 20).startswith(b"HTTP/1.1 200 ")
-        start = time.monotonic()
         assert server.stop() == 0
-        assert time.monotonic() - start < 15

@@ -16,8 +16,9 @@ from typing import Any
 import grpc
 import pytest
 import trustme
-from grpc_clients import connected, messages, rows, wait_for
-from servers import Server, refused, serving
+from conftest import PATIENCE
+from grpc_clients import connected, messages, rows
+from servers import Server, refused, serving, wait_for
 
 from oxembed import Embedder
 
@@ -65,7 +66,7 @@ def server(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> I
 
 def socket_to(server: Server) -> socket.socket:
     host, _, port = server.place.rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=PATIENCE)
 
 
 def serial(server: Server) -> int:
@@ -103,17 +104,17 @@ def test_clients_choose_the_protocol(server: Server) -> None:
 def test_a_stranger_is_not_trusted(server: Server) -> None:
     stranger = trustme.CA()
     with pytest.raises(urllib.error.URLError, match="CERTIFICATE_VERIFY_FAILED"):
-        urllib.request.urlopen(f"{server.url}/live", timeout=10, context=trusting(stranger))
+        urllib.request.urlopen(f"{server.url}/live", timeout=PATIENCE, context=trusting(stranger))
     with connected(server, channel_to(stranger)) as client:
         with pytest.raises(grpc.RpcError) as caught:
-            client.Info(messages.InfoRequest(), timeout=20)
+            client.Info(messages.InfoRequest(), timeout=PATIENCE)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert server.ask("/live").status == 200
 
 
 def test_plain_http_is_told_so(server: Server) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(server.url.replace("https", "http") + "/live", timeout=10)
+        urllib.request.urlopen(server.url.replace("https", "http") + "/live", timeout=PATIENCE)
     with caught.value as error:
         assert (error.code, error.read()) == (400, b"this port speaks TLS: use https:// URLs")
 
@@ -128,6 +129,20 @@ def test_clients_that_stall_or_send_garbage_are_put_out(server: Server, start: b
         while client.recv(1000):
             pass
     assert server.ask("/live").status == 200
+
+
+def test_what_is_no_tls_is_counted(server: Server) -> None:
+    def counted() -> float:
+        lines = server.ask("/metrics").body.decode().splitlines()
+        reason = 'oxembed_closed_connections_total{reason="malformed"} '
+        return sum(float(line.removeprefix(reason)) for line in lines if line.startswith(reason))
+
+    before = counted()
+    with socket_to(server) as client, suppress(ConnectionResetError):
+        client.sendall(b"\x16" * 100)
+        while client.recv(1000):
+            pass
+    wait_for(lambda: counted() == before + 1)
 
 
 def test_a_service_is_asked_how_it_is_over_tls(server: Server) -> None:
@@ -148,7 +163,7 @@ def test_a_new_certificate_is_read_at_a_signal(authority: trustme.CA, tmp_path: 
         write(authority, tmp_path)
         assert serial(server) == before
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: serial(server) != before, 10)
+        wait_for(lambda: serial(server) != before)
         # A connection that was there goes on, and the service with it.
         assert client.Info(messages.InfoRequest()).models
         assert server.ask("/live").status == 200
@@ -170,7 +185,7 @@ def test_a_bad_certificate_is_refused_and_replaces_nothing(name: str, authority:
         certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
         BROKEN[name](certificate, key)
         server.process.send_signal(signal.SIGHUP)
-        wait_for(lambda: any("is not replaced" in line for line in server.log), 10)
+        wait_for(lambda: any("is not replaced" in line for line in server.log))
         assert serial(server) == before
         assert server.ask("/live").status == 200
     files = ["--tls-certificate", str(certificate), "--tls-key", str(key)]

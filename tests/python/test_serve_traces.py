@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from servers import Server, serving
+from conftest import PATIENCE
+from servers import Server, serving, wait_for
 
 service = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
@@ -61,7 +62,7 @@ class Collector:
 def ask(server: Server, parent: str | None) -> None:
     headers = {"Content-Type": "application/json"} | ({} if parent is None else {"traceparent": parent})
     request = urllib.request.Request(server.url + "/v1/embeddings", b'{"input": ["one", "two"]}', headers)
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
         assert answer.status == 200
 
 
@@ -79,9 +80,9 @@ def test_spans_reach_the_collector() -> None:
         ask(server, None)
         ask(server, f"00-{TRACE}-{PARENT}-00")  # whoever asks does not want it recorded
         server.ask("/v1/embeddings", {"input": []})
-        after = time.time_ns()
         # What is left is sent at the end.
         assert server.stop() == 0
+        after = time.time_ns()
     assert set(collector.paths) == {("/v1/traces", "application/x-protobuf")}
     assert {resource["service.name"] for resource in collector.resources} == {"mine"}
     assert all(resource["service.version"] for resource in collector.resources)
@@ -108,7 +109,8 @@ def test_spans_reach_the_collector() -> None:
         "run",
     ]
     assert all(stage.trace_id == continued.trace_id for stage in stages)
-    slack = 5_000_000  # the clock that is read is another than the one that runs
+    # The clock that is read is another than the one that runs, and who reads both may be held up in between.
+    slack = 200_000_000
     assert all(
         continued.start_time_unix_nano - slack <= stage.start_time_unix_nano <= stage.end_time_unix_nano
         and stage.end_time_unix_nano <= continued.end_time_unix_nano + slack
@@ -133,19 +135,18 @@ def test_a_collector_that_is_away_costs_a_line() -> None:
     free.server.server_close()
     variables = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
     with serving("--provider", "cpu", "--otlp-endpoint", free.url, variables=variables) as server:
-        deadline = time.monotonic() + 30
-        while not any("takes no traces" in line for line in server.log):
+
+        def asked_until(says: str) -> bool:
             ask(server, None)
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            return any(says in line for line in server.log)
+
+        wait_for(lambda: asked_until("takes no traces"))
         for _ in range(20):
             ask(server, None)
             time.sleep(0.05)
         assert sum("takes no traces" in line for line in server.log) == 1
         with Collector(port).running() as collector:
-            while not collector.spans:
-                ask(server, None)
-                assert time.monotonic() < deadline + 30
-                time.sleep(0.1)
-            assert any("takes traces again" in line for line in server.log)
+            # Said once the collector's answer is there.
+            wait_for(lambda: asked_until("takes traces again"))
+            assert collector.spans
             assert server.stop() == 0

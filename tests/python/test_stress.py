@@ -10,7 +10,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import script_module
+from conftest import PATIENCE, script_module
 
 STRESS = Path(__file__).resolve().parents[1] / "stress"
 BRIEFLY = ["--minutes", "0.05", "--round", "0.5", "--warm-up", "1"]
@@ -21,7 +21,7 @@ def module(name: str) -> ModuleType:
     return script_module(STRESS / f"{name}.py")
 
 
-def stressed(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+def stressed(*arguments: str, timeout: float = 5 * PATIENCE) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(STRESS / "run.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, encoding="utf-8")
 
@@ -30,7 +30,7 @@ def stressed(*arguments: str, timeout: float = 240) -> subprocess.CompletedProce
 def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The right vectors of the texts of seed 1."""
     file = tmp_path_factory.mktemp("truth") / "truth.npz"
-    subprocess.run([sys.executable, str(STRESS / "truth.py"), "1", str(file)], check=True, timeout=120)
+    subprocess.run([sys.executable, str(STRESS / "truth.py"), "1", str(file)], check=True, timeout=PATIENCE)
     return file
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from conftest import FIXTURES, Golden, read_golden
+from conftest import FIXTURES, PATIENCE, Golden, read_golden
 from numpy.typing import NDArray
 from reference import golden as factory
 from reference.factory import GOLDEN_FIXTURES, make_model
@@ -486,7 +486,7 @@ def test_on_a_terminal_it_fits(golden: Golden) -> None:
         env={**os.environ, "COLUMNS": "60", "TERM": "dumb", "PYTHONIOENCODING": "utf-8"},
     )
     os.close(other_end)
-    output, deadline = b"", time.monotonic() + 60
+    output, deadline = b"", time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if not select.select([main_end], [], [], 1)[0]:
             continue
@@ -498,7 +498,7 @@ def test_on_a_terminal_it_fits(golden: Golden) -> None:
             break
         output += part
     os.close(main_end)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (1, b"")
     lines = output.decode().replace("\r\n", "\n").splitlines()
     assert all(len(line) <= 60 for line in lines)

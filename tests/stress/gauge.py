@@ -22,7 +22,9 @@ OCCUPIED_GROWTH = 48 * MIB
 # With the arenas switched off memory in use is level (docs/experiments.md). A leak comes again and again.
 STEP = 1 * MIB
 STEPS = 6
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
+# So long a count has to stay the same to be one of a moment of quiet.
+QUIET_S = 1.0
 
 
 class Reading(NamedTuple):
@@ -62,13 +64,20 @@ def _trim() -> None:
 
 
 def read(expected: Reading | None = None) -> Reading:
-    """What the process holds now; threads that were joined may take the system a moment to be gone."""
+    """What the process holds now; threads that were joined may take the system a moment to be gone.
+
+    So it is waited for `expected`, and where nothing is expected yet, until nothing changes any more.
+    """
     _trim()
-    deadline = time.monotonic() + PATIENCE_S
+    start = since = time.monotonic()
     reading = _now()
-    while expected and reading[:2] != expected[:2] and time.monotonic() < deadline:
+    while (now := time.monotonic()) < start + PATIENCE_S:
+        if reading[:2] == expected[:2] if expected else now >= since + QUIET_S:
+            break
         time.sleep(0.05)
-        reading = _now()
+        before, reading = reading, _now()
+        if reading[:2] != before[:2]:
+            since = time.monotonic()
     return reading
 
 

@@ -31,7 +31,7 @@ def run(models: dict[str, Embedder], truth: Truth, chance: random.Random, tally:
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.001 + chance.random() * 0.15)
-            model.encode(truth.texts * 40)
+            model.encode(truth.many)
             signal.setitimer(signal.ITIMER_REAL, 0)
         except AlarmError:
             tally.add("encode, interrupted")

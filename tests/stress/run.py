@@ -102,6 +102,8 @@ def one_round(run: Run, number: int, seconds: float) -> None:
         chance = run.chance(number, name)
 
         def work() -> None:
+            # One at least: on a busy machine a round may be over before all threads have begun.
+            calls.make(run.models, run.truth, chance, run.tally, calls.KINDS)
             while going_on():
                 calls.make(run.models, run.truth, chance, run.tally, calls.KINDS)
 
@@ -130,7 +132,7 @@ def main_thread(run: Run, number: int, going_on: Callable[[], bool]) -> None:
     """What only the main thread can do, or does best: interrupted calls, and forks beside the other threads."""
     chance = run.chance(number, "main thread")
     turn = 0
-    while going_on():
+    while turn == 0 or going_on():
         if interrupts.POSSIBLE:
             interrupts.run(run.models, run.truth, chance, run.tally)
         if children.FORKS:

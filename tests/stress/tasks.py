@@ -23,7 +23,7 @@ async def _gathered(model: Embedder, dtype: str, truth: Truth, chance: random.Ra
 
 
 async def _cancelled(model: Embedder, truth: Truth, chance: random.Random, tally: Tally) -> None:
-    call = asyncio.ensure_future(model.aencode(truth.texts * 40))
+    call = asyncio.ensure_future(model.aencode(truth.many))
     await asyncio.sleep(chance.random() * 0.1)
     call.cancel()
     try:
@@ -36,7 +36,7 @@ async def _cancelled(model: Embedder, truth: Truth, chance: random.Random, tally
 
 async def _timed_out(model: Embedder, truth: Truth, chance: random.Random, tally: Tally) -> None:
     try:
-        await asyncio.wait_for(model.aencode(truth.texts * 40), chance.random() * 0.05)
+        await asyncio.wait_for(model.aencode(truth.many), chance.random() * 0.05)
     except TimeoutError:
         tally.add("aencode, timed out")
     else:
@@ -44,7 +44,9 @@ async def _timed_out(model: Embedder, truth: Truth, chance: random.Random, tally
 
 
 async def _mixed(models: dict[str, Embedder], truth: Truth, chance: random.Random, tally: Tally, until: float) -> None:
-    while time.monotonic() < until and not tally.failed.is_set():
+    turn = 0
+    while turn == 0 or (time.monotonic() < until and not tally.failed.is_set()):
+        turn += 1
         dtype = chance.choice(list(models))
         await _gathered(models[dtype], dtype, truth, chance, tally)
         await _cancelled(models[dtype], truth, chance, tally)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,11 @@ class Truth:
     texts: list[str]
     vectors: dict[str, NDArray[np.float32]]
     allowed: dict[str, float]
+
+    @cached_property
+    def many(self) -> list[str]:
+        """Thousands of texts, no two of them equal, which would be computed once: what is interrupted is not done."""
+        return [f"{turn} {text}" for turn in range(40) for text in self.texts]
 
     def check(self, dtype: str, numbers: Sequence[int], rows: NDArray[np.float32], what: str) -> None:
         """Compare the rows of a call with the vectors of the texts of these numbers; they may be cut short."""
