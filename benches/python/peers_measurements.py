@@ -30,7 +30,7 @@ SINGLE_RUNS = 40
 # Texts whose vectors are compared, at least; a slow peer takes a minute for all of them.
 COMPARED_TEXTS = 250
 # Seconds for the answer of a peer that needs no time.
-LIKELY_PATIENCE = 4
+LIKELY_PATIENCE = 15
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,8 @@ def test_every_row_of_ten_thousand_calls_is_right(tmp_path: Path) -> None:
     assert sum(told["failures"]) == counts.failures + counts.nan_runs
     assert told["logged"] == sum(told["failures"])
     assert min(counts.failures, counts.nan_runs) >= 30
-    assert 150 <= sum(told["failures"]) <= 500
+    # Three hundred and thirty of ten thousand calls, fewer where models are left alone.
+    assert 80 <= sum(told["failures"]) <= 500
     for failures, events in zip(told["failures"], told["events"], strict=True):
         assert len(events) == min(failures, REMEMBERED)
         times = [time for *_, time in events]
