@@ -17,6 +17,7 @@ use crate::onnx::proto::{
 };
 use crate::runtime::devices::{Device, PlugIn};
 use crate::runtime::execution::{Execution, Surroundings};
+use crate::runtime::forking::UnderWay;
 use crate::runtime::library::Library;
 use crate::runtime::messages::first_line;
 use crate::runtime::placement::nodes_by_provider;
@@ -209,6 +210,7 @@ const SIZE: usize = 64;
 const SIZE_AS_NUMBER: f32 = 64.0;
 
 fn session(execution: &Execution, library: &Library) -> ort::Result<Session> {
+    let _under_way = UnderWay::begin();
     let mut builder = Session::builder(&library.environment)?
         .with_optimization_level(GraphOptimizationLevel::Level1)?
         .with_intra_threads(1)?

@@ -3,7 +3,8 @@
 *Fork.* The threads of an embedder do not exist in a forked child, so there the compiled object may be neither used nor
 destroyed (its destructor would join them and hang). The child abandons every inherited one without running its
 destructor; each engine then loads a fresh one on first use. ONNX Runtime's own exit handlers hang in a forked child for
-the same reason, so such a child leaves out the exit handlers of libraries that were loaded before the fork.
+the same reason, so such a child leaves out the exit handlers of libraries that were loaded before the fork. And a fork
+waits while a session is made or a library loaded: their locks would stay locked in the child.
 
 *Exit.* A daemon thread that comes back from compiled code while the interpreter is being torn down is killed in the
 middle of native frames, which aborts the process. At exit we therefore cancel the calls that are still running, wait
@@ -13,6 +14,7 @@ for them to leave compiled code, and let their threads sleep until the process i
 from __future__ import annotations
 
 import atexit
+import logging  # noqa: F401  before its own handlers are registered, see below
 import os
 import sys
 import threading
@@ -20,7 +22,7 @@ import time
 import weakref
 from typing import Protocol
 
-from oxembed._core import CancellationToken
+from oxembed._core import CancellationToken, hold_for_fork, release_after_fork
 
 _EXIT_PATIENCE_S = 10.0
 
@@ -89,6 +91,7 @@ def _at_exit() -> None:
 
 
 def _after_fork_in_child() -> None:
+    release_after_fork()
     if not _state.used:
         return
     _leave_out_exit_handlers()
@@ -124,4 +127,6 @@ def _never_destroy(value: object) -> None:
 
 atexit.register(_at_exit)
 if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    # What is registered last comes first before a fork: `logging`, imported above, takes its lock after this has waited
+    # for whoever may have something to log.
+    os.register_at_fork(before=hold_for_fork, after_in_parent=release_after_fork, after_in_child=_after_fork_in_child)

@@ -20,6 +20,7 @@ use crate::error::{EmbeddingError, Result};
 use crate::onnx::decode;
 use crate::onnx::proto::{DATA_LOCATION_EXTERNAL, ModelProto, StringStringEntryProto, TensorProto};
 use crate::onnx::wire::{Content, Fields, push_bytes};
+use crate::runtime::forking::UnderWay;
 use crate::runtime::library::Library;
 use crate::runtime::placement::nodes_by_provider;
 use crate::runtime::providers::append_cpu;
@@ -73,6 +74,7 @@ impl Skeleton {
     /// # Errors
     /// As loading the model.
     pub fn placement(&self, library: &Library) -> Result<BTreeMap<String, usize>> {
+        let _under_way = UnderWay::begin();
         let session = self
             .builder(library, GraphOptimizationLevel::Level3)
             .and_then(|builder| Ok(builder.with_config_entry("session.record_ep_graph_assignment_info", "1")?))
@@ -85,6 +87,7 @@ impl Skeleton {
     /// # Errors
     /// `InvalidModel` where ONNX Runtime refuses the model.
     pub fn optimized(&self, library: &Library) -> Result<(Bytes, ModelProto)> {
+        let _under_way = UnderWay::begin();
         let path = self.folder.path().join(OPTIMIZED);
         self.builder(library, GraphOptimizationLevel::Level1)
             .and_then(|builder| Ok(builder.with_optimized_model_path(&path)?))
@@ -105,6 +108,7 @@ impl Skeleton {
     /// # Errors
     /// `InvalidModel` where ONNX Runtime refuses the model.
     pub fn session(&self, library: &Library, model: &[u8]) -> Result<Session> {
+        let _under_way = UnderWay::begin();
         self.builder(library, GraphOptimizationLevel::Disable)
             .and_then(|mut builder| builder.commit_from_memory(model))
             .map_err(|error| self.refused(error))

@@ -26,6 +26,19 @@ fn initialize(py: Python<'_>, library: Option<PathBuf>) -> PyResult<String> {
     Ok(loaded.map_err(|error| exceptions::raise(py, &error))?.version.clone())
 }
 
+/// Waits until nothing is under way that a forked child would wait for in vain, and lets nothing of that begin.
+#[pyfunction]
+fn hold_for_fork(py: Python<'_>) {
+    // Who is under way may have something to log.
+    py.detach(crate::runtime::forking::hold);
+}
+
+/// Lets go of what `hold_for_fork` holds, in the parent and in the child.
+#[pyfunction]
+fn release_after_fork() {
+    crate::runtime::forking::release();
+}
+
 /// The `model_type` values of config.json whose graph is written from the weights.
 #[pyfunction]
 fn known_model_types() -> Vec<&'static str> {
@@ -51,5 +64,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(diagnosis::int8_support, module)?)?;
     #[cfg(feature = "serve")]
     module.add_function(wrap_pyfunction!(serve::serve, module)?)?;
+    module.add_function(wrap_pyfunction!(hold_for_fork, module)?)?;
+    module.add_function(wrap_pyfunction!(release_after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(initialize, module)?)
 }

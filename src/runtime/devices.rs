@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ort::AsPointer;
 use ort::memory::DeviceType;
 
+use super::forking::UnderWay;
 use super::library::Library;
 use super::messages::first_line;
 use crate::error::{EmbeddingError, Result};
@@ -77,6 +78,7 @@ impl Library {
     /// # Errors
     /// `ProviderUnavailable` with what ONNX Runtime or the plug-in says against it; asked again, the same.
     pub fn register_plug_in(&self, plug_in: &PlugIn) -> Result<()> {
+        let _under_way = UnderWay::begin();
         let mut known = registered();
         let outcome = known.entry(plug_in.path.clone()).or_insert_with_key(|path| self.load_plug_in(path));
         outcome

@@ -12,6 +12,7 @@ use ort::logging::LogLevel;
 
 #[cfg(target_os = "linux")]
 use super::elf::missing_part;
+use super::forking::UnderWay;
 use super::messages::remember;
 use crate::error::{EmbeddingError, Result};
 use crate::memory;
@@ -42,6 +43,7 @@ static LIBRARY: Mutex<Option<Arc<Library>>> = Mutex::new(None);
 /// [`EmbeddingError::ServiceUnavailable`] where there is no library, or one that is too old or broken; the next call
 /// tries again.
 pub fn library(path: Option<&Path>) -> Result<Arc<Library>> {
+    let _under_way = UnderWay::begin();
     let mut loaded = LIBRARY.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(library) = loaded.as_ref() {
         return Ok(Arc::clone(library));

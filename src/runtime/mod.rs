@@ -6,6 +6,7 @@ pub mod devices;
 #[cfg(target_os = "linux")]
 mod elf;
 pub mod execution;
+pub mod forking;
 pub mod initializers;
 pub mod library;
 pub mod messages;

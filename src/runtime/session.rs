@@ -8,6 +8,7 @@ use ort::session::{RunOptions, Session};
 use ort::value::{Tensor, TensorElementType, ValueType};
 
 use super::execution::Execution;
+use super::forking::UnderWay;
 use super::initializers::Initializers;
 use super::library::Library;
 use super::messages::first_line;
@@ -90,6 +91,7 @@ impl SessionFactory {
 
     /// A session over the written graph `model`, or over the ONNX file.
     fn session(&self, threads: usize, model: &[u8], profile: Option<&Path>) -> Result<Session> {
+        let _under_way = UnderWay::begin();
         // The thread that runs the session is one of them.
         let waiting = SessionThreads::start(threads.saturating_sub(1))?;
         let builder = self.builder(threads).and_then(|builder| {

@@ -29,6 +29,8 @@ _LISTENING = re.compile(r"listening on (https?://\S+)")
 
 # Texts of a request that takes half a minute and more: a client that leaves is the only end of it in a test.
 LARGE = 20_000
+# A server that takes it, however many cores the machine has.
+SLOW = ("--provider", "cpu", "--threads", "1", "--max-inputs", str(LARGE))
 
 
 @dataclass
@@ -101,7 +103,7 @@ class Server:
     def occupied(self) -> Iterator[socket.socket]:
         """The default model works on more than it can do in half a minute, for a client that leaves at the end.
 
-        The server has to take so many inputs: `--max-inputs`.
+        For a server that is `SLOW`.
         """
         body = json.dumps({"input": texts_of(LARGE)}).encode()
         head = "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"

@@ -6,6 +6,7 @@ Each case runs in a fresh interpreter, because what is tested is how a process f
 from __future__ import annotations
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -165,6 +166,50 @@ def test_fork_while_other_threads_encode(ending: str) -> None:
                 deadline = time.monotonic() + 60
                 while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
                     time.sleep(0.01)
+                if ended == (0, 0):
+                    os.kill(pid, 9)
+                assert ended == (pid, 0), ended
+        finally:
+            stop.set()
+        for thread in threads:
+            thread.join()
+        print("done")
+        """,
+        timeout=2 * PATIENCE,
+    )
+    assert_silent(done, "done")
+
+
+@needs_fork
+def test_fork_while_other_threads_load() -> None:
+    """ONNX Runtime holds locks of the whole process while it makes a session: a child would wait for them for ever."""
+    done = run_python(
+        f"""
+        import os, threading, time
+        from oxembed import Embedder
+
+        folder = {os.fspath(FIXTURES / "bert-mean-prompts")!r}
+        model = Embedder(folder, provider="cpu")
+        expected = model.encode("one")
+        stop = threading.Event()
+
+        def work():
+            while not stop.is_set():
+                Embedder(folder, provider="cpu", threads=1).encode("two")
+
+        threads = [threading.Thread(target=work) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(60):
+                pid = os.fork()
+                if pid == 0:
+                    os._exit(0 if (model.encode("one") == expected).all() else 1)
+                deadline = time.monotonic() + 60
+                while (ended := os.waitpid(pid, os.WNOHANG)) == (0, 0) and time.monotonic() < deadline:
+                    time.sleep(0.002)
+                if ended == (0, 0):
+                    os.kill(pid, 9)
                 assert ended == (pid, 0), ended
         finally:
             stop.set()

@@ -29,6 +29,31 @@ IN_CHILDREN = {"plug_in()": NAME, '[plug_in(fail_after=0), "cpu"]': "cpu", '[plu
 
 
 @needs_fork
+def test_a_fork_waits_for_a_session_that_is_being_made(tmp_path: Path) -> None:
+    """Its locks would stay locked in the child, which would wait for them for ever in its own first session."""
+    script = """
+    before = plugin.counts()
+    models = []
+    load = lambda: models.append(Embedder(FIXTURES / "bert-cls", provider=plug_in(compile_ms=700)))
+    loading = threading.Thread(target=load)
+    loading.start()
+    while plugin.counts().sessions == before.sessions:
+        time.sleep(0.001)
+    pid = os.fork()
+    if pid == 0:
+        # The counts are those of the moment of the fork.
+        os._exit(0 if plugin.counts().live_kernels > before.live_kernels else 1)
+    status = os.waitpid(pid, 0)[1]
+    loading.join()
+    texts, vectors = golden("bert-cls")
+    tell(status=status, error=worst(models[0].encode(texts), vectors))
+    """
+    found = told(script, tmp_path)
+    assert found["status"] == 0
+    assert found["error"] <= TOLERANCE
+
+
+@needs_fork
 @pytest.mark.parametrize("asked", IN_CHILDREN)
 def test_a_forked_child_works(asked: str, tmp_path: Path) -> None:
     """Also one that was forked while a thread of its parent was in the middle of a call."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from servers import LARGE, Server, ids_of, serving, texts_of, wait_for
+from servers import SLOW, Server, ids_of, serving, texts_of, wait_for
 
 from oxembed import Embedder
 
@@ -142,7 +142,7 @@ def test_openai_raises_what_it_has_for_each_error(server: Server, client: Any) -
 
 def test_openai_is_told_to_come_back_and_does() -> None:
     with (
-        serving("--provider", "cpu", "--max-inputs", str(LARGE), "--max-queued-inputs", "100") as server,
+        serving(*SLOW, "--max-queued-inputs", "100") as server,
         openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0) as impatient,
         ThreadPoolExecutor(1) as clients,
     ):

@@ -22,7 +22,7 @@ from grpc_clients import connected, generated, messages, rows
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from servers import LARGE, Server, serving, texts_of, wait_for
+from servers import LARGE, SLOW, Server, serving, texts_of, wait_for
 
 from oxembed import Embedder
 
@@ -38,7 +38,7 @@ QUEUE = ("--max-queued-inputs", "100000")
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     models = ["--model", f"mini,other={MINI}", "--model", f"small={SMALL}"]
-    with serving("--provider", "cpu", "--max-inputs", str(LARGE), *QUEUE, *models) as running:
+    with serving(*SLOW, *QUEUE, *models) as running:
         yield running
 
 
@@ -330,7 +330,7 @@ def talk(client: Any, **options: Any) -> Iterator[Any]:
 
 def test_the_service_has_a_limit_of_its_own() -> None:
     with (
-        serving("--provider", "cpu", "--timeout", "0.5", *("--max-inputs", str(LARGE)), *QUEUE) as server,
+        serving(*SLOW, "--timeout", "0.5", *QUEUE) as server,
         connected(server) as client,
     ):
         with server.gives_up():
@@ -395,8 +395,7 @@ def test_keys() -> None:
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
-    limits = ["--max-queued-inputs", "100", "--max-inputs", str(LARGE)]
-    with serving("--provider", "cpu", *limits) as server, connected(server) as client:
+    with serving(*SLOW, "--max-queued-inputs", "100") as server, connected(server) as client:
         busy = client.Embed.future(large())
         wait_for(lambda: waiting(server) == [LARGE])
         error = refused(client.Embed, request("a"))

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import PATIENCE
-from servers import LARGE, Server, serving, wait_for
+from servers import SLOW, Server, serving, wait_for
 
 parser = pytest.importorskip("prometheus_client.openmetrics.parser")
 
@@ -145,7 +145,7 @@ def test_who_is_not_let_in_is_counted() -> None:
 
 
 def test_who_leaves_is_counted() -> None:
-    with serving("--provider", "cpu", "--max-inputs", str(LARGE)) as server:
+    with serving(*SLOW) as server:
         with server.occupied():
             pass
         wait_for(lambda: value(samples(server), "oxembed_errors_total", kind="left", route="/v1/embeddings") > 0)

@@ -8,14 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from servers import LARGE, refused, serving, texts_of, wait_for
+from servers import SLOW, refused, serving, texts_of, wait_for
 
 from oxembed import Embedder
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM to send")
-
-
-ROOM = ("--max-inputs", str(LARGE))
 
 
 def assert_put_out(client: socket.socket) -> None:
@@ -52,7 +49,7 @@ def test_many_clients_at_once_each_get_their_own() -> None:
 
 
 def test_a_large_request_does_not_starve_a_small_one() -> None:
-    with serving("--provider", "cpu", *ROOM, "--max-queued-inputs", "100000") as server, server.occupied() as large:
+    with serving(*SLOW, "--max-queued-inputs", "100000") as server, server.occupied() as large:
         assert server.ask("/v1/embeddings", {"input": "a small one"}).status == 200
         large.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -60,7 +57,7 @@ def test_a_large_request_does_not_starve_a_small_one() -> None:
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:
-    with serving("--provider", "cpu", "--max-queued-inputs", "100", *ROOM) as server:
+    with serving(*SLOW, "--max-queued-inputs", "100") as server:
         with server.occupied():
             answer = server.ask("/v1/embeddings", {"input": "a"})
             assert (answer.status, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
@@ -69,7 +66,7 @@ def test_a_full_queue_says_when_to_come_back() -> None:
 
 
 def test_clients_that_leave_are_given_up() -> None:
-    with serving("--provider", "cpu", *ROOM) as server:
+    with serving(*SLOW) as server:
         for _ in range(5):
             with server.gives_up(), server.occupied():
                 pass

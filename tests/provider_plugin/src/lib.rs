@@ -15,6 +15,7 @@
 //! | `refuse=1` or `compile`, `refuse=create` | the graph is refused once nodes are claimed; no provider is made |
 //! | `claim=all`, `none` or N | how many of the nodes that it can compute it takes, the first ones |
 //! | `slow_ms=M` | every call waits so long |
+//! | `compile_ms=M` | every session waits so long before its nodes are compiled |
 //! | `memo=1` | a result is remembered and given again for the same input: a fast device, for who repeats themselves |
 //!
 //! `OXEMBED_TEST_PROVIDER_OPTIONS=wrong=1,fail_every=3` in the environment has options for every session, for those who

@@ -12,7 +12,7 @@ pub const PREFIX: &str = "ep.testexecutionprovider.";
 pub const ENVIRONMENT: &str = "OXEMBED_TEST_PROVIDER_OPTIONS";
 
 const KNOWN: &str = "fail_every, fail_after, fail_rate, nan_every, nan_after, nan_rate, seed, wrong, wrong_rows, refuse, \
-                     claim, slow_ms, memo";
+                     claim, slow_ms, compile_ms, memo";
 
 /// Which calls of a session something happens to. Several conditions add up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -64,6 +64,8 @@ pub struct Options {
     pub claim: usize,
     /// How long each call waits.
     pub slow: Duration,
+    /// How long nodes wait before they are compiled.
+    pub slow_compilation: Duration,
     /// Whether results are remembered by what they were computed from.
     pub memo: bool,
 }
@@ -79,6 +81,7 @@ impl Default for Options {
             refuse: Refusal::Never,
             claim: usize::MAX,
             slow: Duration::ZERO,
+            slow_compilation: Duration::ZERO,
             memo: false,
         }
     }
@@ -127,6 +130,7 @@ impl Options {
                 }
             }
             "slow_ms" => self.slow = Duration::from_millis(number(name, value)?),
+            "compile_ms" => self.slow_compilation = Duration::from_millis(number(name, value)?),
             "memo" => {
                 self.memo = match value {
                     "0" => false,

@@ -4,6 +4,7 @@ use std::ffi::c_char;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 use ort_sys::{OrtGraph, OrtNode, OrtRunOptions, OrtStatusPtr};
 
@@ -114,6 +115,7 @@ unsafe extern "system" fn compile(
         if provider.session.options().refuse == Refusal::AtCompilation {
             return Err("the graph cannot be compiled: refused (test)".into());
         }
+        thread::sleep(provider.session.options().slow_compilation);
         for index in 0..count {
             // SAFETY: `count` valid graphs, each with its fused node, which live during this call.
             let (graph, fused) = unsafe { (&**graphs.add(index), &**fused_nodes.add(index)) };
