@@ -14,7 +14,7 @@ for them to leave compiled code, and let their threads sleep until the process i
 from __future__ import annotations
 
 import atexit
-import logging  # noqa: F401  before its own handlers are registered, see below
+import logging  # noqa: F401  # pyright: ignore[reportUnusedImport]  # see the last lines
 import os
 import sys
 import threading

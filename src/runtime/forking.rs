@@ -17,8 +17,7 @@ static AT_REST: Condvar = Condvar::new();
 
 /// Something is under way, until it is dropped, that a fork has to wait for.
 ///
-/// What waits for another thread that may need one too must have none: a second one is given while a fork waits, and not
-/// while it happens.
+/// Whoever has one may wait for threads that take one too: while there is any, no fork has begun, and more are given.
 #[derive(Debug)]
 pub struct UnderWay(());
 
