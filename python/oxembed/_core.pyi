@@ -15,6 +15,7 @@ __all__ = [
     "__version__",
     "diagnose",
     "export",
+    "hold_for_fork",
     "initialize",
     "inspect",
     "int8_support",
@@ -23,6 +24,7 @@ __all__ = [
     "provider_table",
     "quantize",
     "read_calibration",
+    "release_after_fork",
     "serve",
 ]
 
