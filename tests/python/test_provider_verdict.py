@@ -21,7 +21,8 @@ from reference.factory import make_model
 from reference.sentence_transformer import SentenceTransformer
 
 NAME = provider_plugin.NAME
-SIZES: dict[str, Any] = {"hidden_size": 256, "num_attention_heads": 4, "intermediate_size": 1024}
+# So large that the CPU takes many times as long as a memory, also where a moment of another program comes between.
+SIZES: dict[str, Any] = {"hidden_size": 512, "num_attention_heads": 8, "intermediate_size": 2048}
 TEXTS = ["fox", "the quick river of the book"]
 FAST, WRONG, BROKEN = "memo=1", "memo=1,wrong=1", "memo=1,refuse=compile"
 
